@@ -1,0 +1,145 @@
+/*-------------------------------------------------------------------------
+ *
+ * api.h
+ *	  Authenticated calls to one org: URLs, headers, errors, accounting.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_API_H
+#define SYNC_API_H
+
+#include "http.h"
+#include "json.h"
+
+/* What a refusal asks of the caller (salesforce-api §2.11). */
+typedef enum ApiRefusal
+{
+	API_TRANSIENT,				/* try again after a pause: 5xx, 420, 429,
+								 * broken answers */
+	API_LIMIT,					/* allowance used up: wait long */
+	API_LOGIN,					/* the session is not accepted, also after a
+								 * new login */
+	API_PERMISSION,				/* configuration of the org or the login */
+	API_SCHEMA,					/* a field or object is not what we think:
+								 * describe again */
+	API_CURSOR,					/* a locator is gone: start the query again */
+	API_TOO_BIG,				/* narrow the question: QUERY_TIMEOUT,
+								 * OPERATION_TOO_LARGE */
+	API_UNSUPPORTED,			/* this object or verb is not served by this
+								 * API */
+	API_REQUEST					/* any other: the request itself is wrong */
+} ApiRefusal;
+
+typedef struct ApiError
+{
+	int			status;			/* HTTP status; 0 = no answer */
+	char		code[NAMEDATALEN];	/* Salesforce's errorCode; may be empty */
+	char	   *message;		/* Salesforce's own words */
+	ApiRefusal	refusal;
+} ApiError;
+
+/* Kinds of calls, for sync.usage. */
+typedef enum ApiKind
+{
+	API_KIND_QUERY,
+	API_KIND_COMPOSITE,
+	API_KIND_BULK,
+	API_KIND_DESCRIBE,
+	API_KIND_ROWS,
+	API_KIND_OTHER
+} ApiKind;
+#define API_KINDS (API_KIND_OTHER + 1)
+extern const char *const api_kind_names[API_KINDS];
+
+typedef struct SalesforceApi SalesforceApi;
+
+/*
+ * Called when the org no longer accepts the session.  Puts a new token and
+ * instance URL into the api by api_set_session and returns true, or returns
+ * false when there is none to be had.  refused_token is the one that the org
+ * did not accept.  May raise an error.
+ */
+typedef bool (*ApiRelogin) (SalesforceApi *api, const char *refused_token,
+							void *arg);
+
+struct SalesforceApi
+{
+	MemoryContext context;		/* of what hangs on this struct */
+	HttpClient *http;
+	char	   *instance_url;
+	char	   *access_token;
+	char	   *version;		/* "62.0", without v; NULL = not chosen yet */
+	char	   *client_name;	/* Sforce-Call-Options: client=... */
+	ApiRelogin	relogin;
+	void	   *relogin_arg;
+
+	/* Accounting; whoever reports the numbers sets them back to zero. */
+	int64		calls[API_KINDS];
+	int64		limit_used;		/* Sforce-Limit-Info; -1 = not seen */
+	int64		limit_max;
+	TimestampTz server_date;	/* Date of the latest answer; 0 = none */
+	TimestampTz local_date;		/* our clock when that answer came */
+
+	ApiError	error;			/* of the latest refused call */
+};
+
+extern SalesforceApi *api_create(HttpClient *http, const char *client_name,
+								 ApiRelogin relogin, void *relogin_arg);
+extern void api_set_session(SalesforceApi *api, const char *instance_url,
+							const char *access_token);
+
+/*
+ * Chooses the version to speak: `wanted` ("62.0") if given and offered, else
+ * the newest offered that is not newer than the newest known to work.
+ * Sets api->version.
+ */
+extern void api_choose_version(SalesforceApi *api, const char *wanted);
+
+/*
+ * api_call: one call; path is relative to /services/data/vXX.X ("/limits"), or
+ * absolute if it begins with /services/.  headers may be NIL.  body is JSON
+ * text or NULL.  Returns the answer of any status below 400 (304 included).
+ *
+ * A 401 INVALID_SESSION_ID is answered by one new login and one repetition.
+ * Every other refusal fills api->error and raises an error whose SQLSTATE
+ * follows the class: ERRCODE_CONNECTION_FAILURE (transient),
+ * ERRCODE_CONFIGURATION_LIMIT_EXCEEDED (limit),
+ * ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION (login),
+ * ERRCODE_INSUFFICIENT_PRIVILEGE (permission), ERRCODE_FDW_INVALID_COLUMN_NAME
+ * (schema), ERRCODE_FDW_ERROR (the rest), with errdetail
+ * "Salesforce answered 400 INVALID_TYPE: ..." and a hint.  So does the absence
+ * of an answer (api->error.status = 0).  Transient refusals are not repeated
+ * here: a step that failed is repeated as a whole, by whoever keeps time.
+ *
+ * api_call_json: same, parsed; a body that is no JSON is a transient refusal.
+ * api_try: same as api_call, but hands a refusal (not a transport failure)
+ * back as an answer, with api->error filled.
+ */
+extern HttpAnswer *api_call(SalesforceApi *api, ApiKind kind,
+							const char *method, const char *path,
+							List *headers, const char *body);
+extern Json *api_call_json(SalesforceApi *api, ApiKind kind,
+						   const char *method, const char *path,
+						   List *headers, const char *body);
+extern HttpAnswer *api_try(SalesforceApi *api, ApiKind kind,
+						   const char *method, const char *path,
+						   List *headers, const char *body);
+
+/* Streams an answer (Bulk result pages); headers as in api_call. */
+extern HttpStream *api_open(SalesforceApi *api, ApiKind kind,
+							const char *path, List *headers);
+
+/*
+ * Reads an error body of either shape (array, OAuth object), HTML, or nothing,
+ * into error; api_raise raises what api->error holds, saying what was tried
+ * ("could not read limits of the org").
+ */
+extern void api_read_error(SalesforceApi *api, int status, const char *body);
+extern void api_raise(SalesforceApi *api, const char *what) pg_attribute_noreturn();
+
+/* The org's clock now: its latest Date header carried on by our clock. */
+extern TimestampTz api_now(const SalesforceApi *api);
+
+#endif							/* SYNC_API_H */
