@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * guard.h
+ *	  Who is writing to a synced table: the sync, or somebody else.
+ *
+ * The mark is a variable of the process, which no SQL can set.  The triggers
+ * of a synced table ask it in their WHEN clause, where asking costs nothing
+ * measurable (in a trigger's body it costs 18 %).
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_GUARD_H
+#define SYNC_GUARD_H
+
+/*
+ * apply_begin .. apply_end: between them the process writes to relid as the
+ * table's owner, in a security-restricted operation, marked as the sync.  On
+ * error, transaction or subtransaction abort restores the user; the mark is
+ * cleared by apply_end or, on error, by a transaction callback, so that PG_TRY
+ * is not needed.  Not nestable.
+ *
+ * guard_create_triggers: statement triggers that refuse INSERT, UPDATE, DELETE
+ * and TRUNCATE by anybody but the sync (ENABLE ALWAYS, so that
+ * session_replication_role does not switch them off).
+ * guard_drop_triggers: makes the table an ordinary one.
+ */
+typedef struct ApplyState
+{
+	Oid			user;
+	int			sec_context;
+	int			guc_level;		/* search_path = '' while applying */
+} ApplyState;
+
+extern void apply_begin(Oid relid, ApplyState *state);
+extern void apply_end(ApplyState *state);
+extern void guard_create_triggers(Oid relid);
+extern void guard_drop_triggers(Oid relid);
+
+#endif							/* SYNC_GUARD_H */

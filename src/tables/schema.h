@@ -1,0 +1,68 @@
+/*-------------------------------------------------------------------------
+ *
+ * schema.h
+ *	  Creating and changing synced tables.
+ *
+ * Speaks of columns and PostgreSQL types only; which Salesforce field becomes
+ * which column is decided by the bridge (mapping.c).
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_SCHEMA_H
+#define SYNC_SCHEMA_H
+
+#include "nodes/pg_list.h"
+
+typedef struct TableColumn
+{
+	char	   *name;
+	char	   *type;			/* SQL text of the type: "text", "numeric" */
+	bool		not_null;
+	char	   *default_sql;	/* SQL expression; or NULL */
+	char	   *comment;		/* or NULL */
+} TableColumn;
+
+typedef struct TableSpec
+{
+	char	   *schema;
+	char	   *name;
+	char	   *comment;		/* or NULL */
+	List	   *columns;		/* of TableColumn *; the first is id */
+} TableSpec;
+
+/*
+ * schema_create_table: creates the schema if it is missing and the table, both
+ * owned by owner, with the guard triggers (guard.h), without keys and indexes.
+ * ERRCODE_DUPLICATE_TABLE, saying what holds the name, if it is taken.
+ *
+ * schema_add_columns, schema_comment: DDL for fields that came later.
+ *
+ * schema_build_keys: PRIMARY KEY (id) and one index per name in indexed, what
+ * is there already left alone.  Duplicate ids (a page that a broken proxy
+ * delivered twice) are removed first where the key needs it; returns how many
+ * rows that were.
+ *
+ * schema_differences: how the table departs from the columns that it should
+ * have (a column dropped, renamed or retyped by hand), each a sentence; NIL if
+ * it does not.  Columns that users added are no difference, unless NOT NULL
+ * without a default.
+ *
+ * schema_empty_table: removes all rows (TRUNCATE where nothing references the
+ * table, DELETE otherwise) and the keys that schema_build_keys made, ready for
+ * a first copy.
+ *
+ * schema_drop_table: drops the table; an error names what depends on it.
+ *
+ * All run with the rights of the table's owner and an empty search_path.
+ */
+extern Oid	schema_create_table(const TableSpec *spec, Oid owner);
+extern void schema_add_columns(Oid relid, List *columns);
+extern void schema_comment(Oid relid, const char *column, const char *comment);
+extern int64 schema_build_keys(Oid relid, List *indexed);
+extern List *schema_differences(Oid relid, List *columns);
+extern void schema_empty_table(Oid relid);
+extern void schema_drop_table(Oid relid);
+
+#endif							/* SYNC_SCHEMA_H */
