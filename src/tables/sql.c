@@ -1,0 +1,287 @@
+/*-------------------------------------------------------------------------
+ *
+ * sql.c
+ *	  Running SQL on the extension's own tables, with typed parameters.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <stdarg.h>
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "tables/sql.h"
+
+#define SQL_MAX_PARAMS	32
+
+/*
+ * Who owns the extension's tables: its role does what the functions do on
+ * behalf of callers that have no rights on them.
+ */
+static Oid
+extension_owner(void)
+{
+	Oid			namespace = get_namespace_oid("sync", false);
+	Oid			relid = get_relname_relid("server", namespace);
+	HeapTuple	tuple;
+	Oid			owner;
+
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"sync\" is not installed in this database"),
+				 errhint("Run CREATE EXTENSION sync.")));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+void
+sql_begin(SqlScope *scope)
+{
+	scope->caller = CurrentMemoryContext;
+	scope->pushed_snapshot = !ActiveSnapshotSet();
+	if (scope->pushed_snapshot)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	GetUserIdAndSecContext(&scope->user, &scope->sec_context);
+	SetUserIdAndSecContext(extension_owner(),
+						   scope->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	scope->guc_level = NewGUCNestLevel();
+	set_empty_search_path();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+void
+sql_begin_latest(SqlScope *scope)
+{
+	PushActiveSnapshot(GetLatestSnapshot());
+	sql_begin(scope);
+	scope->pushed_snapshot = true;
+}
+
+void
+sql_end(SqlScope *scope)
+{
+	SPI_finish();
+	AtEOXact_GUC(false, scope->guc_level);
+	SetUserIdAndSecContext(scope->user, scope->sec_context);
+	if (scope->pushed_snapshot)
+		PopActiveSnapshot();
+	MemoryContextSwitchTo(scope->caller);
+}
+
+static Datum
+list_to_array(List *texts)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(list_length(texts), 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, texts)
+		elements[n++] = CStringGetTextDatum((char *) lfirst(lc));
+	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+/* One parameter: its type, value, and whether it is null. */
+static void
+take_param(char letter, va_list *args, Oid *type, Datum *value, char *null)
+{
+	*null = ' ';
+	switch (letter)
+	{
+		case 't':
+		case 'n':
+			{
+				const char *s = va_arg(*args, const char *);
+
+				*type = letter == 't' ? TEXTOID : NAMEOID;
+				if (s == NULL)
+					*null = 'n';
+				else if (letter == 't')
+					*value = CStringGetTextDatum(s);
+				else
+					*value = DirectFunctionCall1(namein, CStringGetDatum(s));
+				break;
+			}
+		case 'b':
+			*type = BOOLOID;
+			*value = BoolGetDatum(va_arg(*args, int) != 0);
+			break;
+		case 'i':
+			*type = INT4OID;
+			*value = Int32GetDatum(va_arg(*args, int));
+			break;
+		case 'l':
+			*type = INT8OID;
+			*value = Int64GetDatum(va_arg(*args, int64));
+			break;
+		case 'o':
+			*type = OIDOID;
+			*value = ObjectIdGetDatum(va_arg(*args, Oid));
+			break;
+		case 'z':
+		case 'L':
+			{
+				TimestampTz t = va_arg(*args, TimestampTz);
+
+				*type = TIMESTAMPTZOID;
+				*value = TimestampTzGetDatum(t);
+				if (letter == 'z' && t == 0)
+					*null = 'n';
+				break;
+			}
+		case 'T':
+			{
+				List	   *texts = va_arg(*args, List *);
+
+				*type = TEXTARRAYOID;
+				if (texts == NIL)
+					*null = 'n';
+				else
+					*value = list_to_array(texts);
+				break;
+			}
+		default:
+			elog(ERROR, "unknown parameter letter \"%c\"", letter);
+	}
+}
+
+uint64
+sql_run(SqlScope *scope, const char *statement, const char *types,...)
+{
+	Oid			argtypes[SQL_MAX_PARAMS];
+	Datum		values[SQL_MAX_PARAMS];
+	char		nulls[SQL_MAX_PARAMS];
+	int			n = 0;
+	va_list		args;
+	int			rc;
+
+	va_start(args, types);
+	for (; types[n] != '\0'; n++)
+	{
+		if (n == SQL_MAX_PARAMS)
+			elog(ERROR, "too many parameters");
+		values[n] = (Datum) 0;
+		take_param(types[n], &args, &argtypes[n], &values[n], &nulls[n]);
+	}
+	va_end(args);
+
+	if (SPI_tuptable != NULL)
+		SPI_freetuptable(SPI_tuptable);
+	rc = SPI_execute_with_args(statement, n, argtypes, values, nulls,
+							   false, 0);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_with_args failed: %s",
+			 SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+static Datum
+column_datum(uint64 row, int column, bool *null)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 column, null);
+}
+
+/* Text form of a value of any type, in the caller's memory; NULL for null. */
+char *
+sql_text(SqlScope *scope, uint64 row, int column)
+{
+	char	   *value = SPI_getvalue(SPI_tuptable->vals[row],
+									 SPI_tuptable->tupdesc, column);
+
+	return value == NULL ? NULL : MemoryContextStrdup(scope->caller, value);
+}
+
+bool
+sql_bool(SqlScope *scope, uint64 row, int column)
+{
+	bool		null;
+	Datum		value = column_datum(row, column, &null);
+
+	return !null && DatumGetBool(value);
+}
+
+/* An int8, int4 or oid column; 0 for null. */
+int64
+sql_int(SqlScope *scope, uint64 row, int column)
+{
+	bool		null;
+	Datum		value = column_datum(row, column, &null);
+
+	if (null)
+		return 0;
+	switch (SPI_gettypeid(SPI_tuptable->tupdesc, column))
+	{
+		case INT8OID:
+			return DatumGetInt64(value);
+		case INT4OID:
+			return DatumGetInt32(value);
+		default:
+			return (int64) DatumGetObjectId(value);
+	}
+}
+
+/* A timestamptz column; 0 for null. */
+TimestampTz
+sql_time(SqlScope *scope, uint64 row, int column)
+{
+	bool		null;
+	Datum		value = column_datum(row, column, &null);
+
+	return null ? 0 : DatumGetTimestampTz(value);
+}
+
+/* A text[] column as List of char *; NIL for null. */
+List *
+sql_list(SqlScope *scope, uint64 row, int column)
+{
+	bool		null;
+	Datum		value = column_datum(row, column, &null);
+	MemoryContext old;
+	List	   *result = NIL;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	if (null)
+		return NIL;
+	old = MemoryContextSwitchTo(scope->caller);
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elements, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (!nulls[i])
+			result = lappend(result, TextDatumGetCString(elements[i]));
+	}
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+bool
+sql_is_null(SqlScope *scope, uint64 row, int column)
+{
+	bool		null;
+
+	(void) column_datum(row, column, &null);
+	return null;
+}

@@ -1,0 +1,59 @@
+/*-------------------------------------------------------------------------
+ *
+ * sql.h
+ *	  Running SQL on the extension's own tables, with typed parameters.
+ *
+ * Statements run between sql_begin and sql_end: SPI is connected, the user is
+ * the owner of the extension's tables (callers need no rights on them), and
+ * search_path is empty, so that nobody's operators or functions are picked up.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_SQL_H
+#define SYNC_SQL_H
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+typedef struct SqlScope
+{
+	Oid			user;
+	int			sec_context;
+	int			guc_level;
+	bool		pushed_snapshot;
+	MemoryContext caller;		/* results are copied here */
+} SqlScope;
+
+/*
+ * sql_begin needs an open transaction.  On error, transaction or
+ * subtransaction abort undoes what sql_end would have undone.
+ * sql_begin_latest: statements see what others have committed until now, also
+ * in a REPEATABLE READ transaction (for what background workers report back).
+ */
+extern void sql_begin(SqlScope *scope);
+extern void sql_begin_latest(SqlScope *scope);
+extern void sql_end(SqlScope *scope);
+
+/*
+ * Runs one statement; types has one letter for each parameter that follows:
+ *	t  const char *, NULL = null	n  the same, as name
+ *	b  bool							i  int32
+ *	l  int64						o  Oid
+ *	z  TimestampTz, 0 = null		T  List of char *, as text[]; NIL = null
+ *	L  TimestampTz as is
+ * Returns the number of rows processed or returned.
+ */
+extern uint64 sql_run(SqlScope *scope, const char *statement,
+					  const char *types,...);
+
+/* Columns (from 1) of the rows that the latest sql_run returned. */
+extern char *sql_text(SqlScope *scope, uint64 row, int column);
+extern bool sql_bool(SqlScope *scope, uint64 row, int column);
+extern int64 sql_int(SqlScope *scope, uint64 row, int column);
+extern TimestampTz sql_time(SqlScope *scope, uint64 row, int column);
+extern List *sql_list(SqlScope *scope, uint64 row, int column);
+extern bool sql_is_null(SqlScope *scope, uint64 row, int column);
+
+#endif							/* SYNC_SQL_H */
