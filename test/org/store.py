@@ -18,8 +18,11 @@ from clock import to_stored
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS "sys_meta" (name TEXT PRIMARY KEY, value TEXT);
-CREATE TABLE IF NOT EXISTS "sys_deleted" (object TEXT, id TEXT, deleted TEXT,
+CREATE TABLE IF NOT EXISTS "sys_deleted" (object TEXT, id TEXT, deleted TEXT, root TEXT,
     PRIMARY KEY (object, id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS "sys_deleted.root" ON "sys_deleted" (root);
+CREATE TABLE IF NOT EXISTS "sys_cleared" (root TEXT, object TEXT, id TEXT, field TEXT, value TEXT,
+    PRIMARY KEY (root, object, id, field)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS "sys_deleted.deleted" ON "sys_deleted" (object, deleted);
 """
 
@@ -40,6 +43,7 @@ class Held:
         self.started = started      # seconds, of the org's clock
         self.journal = []           # (sql, parameters, many)
         self.rows = set()           # ids that it has changed
+        self.unique = set()         # (object, field, value) that it has taken
 
 
 class Writer:
@@ -51,6 +55,7 @@ class Writer:
         self.held = held
         self.journal = []
         self.rows = set()
+        self.unique = set()
 
     def query(self, sql, params=()):
         return self.connection.execute(sql, params)
@@ -74,16 +79,17 @@ class Writer:
     @contextlib.contextmanager
     def savepoint(self):
         """Undo what is done inside when it raises."""
-        mark = len(self.journal)
-        self.connection.execute("SAVEPOINT one")
+        mark, rows = len(self.journal), set(self.rows)
+        self.connection.execute("SAVEPOINT part")
         try:
             yield
         except BaseException:
-            self.connection.execute("ROLLBACK TO one")
+            self.connection.execute("ROLLBACK TO part")
             del self.journal[mark:]
+            self.rows = rows
             raise
         finally:
-            self.connection.execute("RELEASE one")
+            self.connection.execute("RELEASE part")
 
 
 class Store:
@@ -114,7 +120,10 @@ class Store:
 
     @property
     def reader(self):
-        """This thread's own connection: it sees what is committed."""
+        """This thread's own connection: it sees what is committed, and what this thread is writing."""
+        writer = getattr(self._local, "writer", None)
+        if writer is not None:
+            return writer.connection
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self.connect()
@@ -194,12 +203,18 @@ class Store:
 
     @contextlib.contextmanager
     def write(self, tx=None):
-        """One transaction, or one step of a held one."""
+        """One transaction, or one step of a held one. Inside another one it is a part of that."""
+        outer = getattr(self._local, "writer", None)
+        if outer is not None:
+            with outer.savepoint():
+                yield outer
+            return
         with self._lock:
             held = self.held_named(tx) if tx else None
             connection = self._writer
             writer = Writer(self, connection, held)
             connection.execute("BEGIN IMMEDIATE")
+            self._local.writer = writer
             try:
                 if held:
                     replay(connection, held.journal)
@@ -207,10 +222,13 @@ class Store:
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
+            finally:
+                self._local.writer = None
             if held:
                 connection.execute("ROLLBACK")
                 held.journal += writer.journal
                 held.rows |= writer.rows
+                held.unique |= writer.unique
                 for record_id in writer.rows:
                     self.row_locks[record_id] = held
             else:

@@ -1,0 +1,890 @@
+"""What happens when records change.
+
+Every way in (rows, Collections, ingest jobs, the admin surface) comes through one Change: checks,
+stamps, defaults, cascades, merge, conversion, and what the org's own automation does on top.
+"""
+
+import re
+
+import ids
+import soql
+import values
+from errors import ApiError, RecordError
+from store import RowLocked
+
+SYSTEM_DATES = ("CreatedDate", "LastModifiedDate", "SystemModstamp")
+TEMPLATE = re.compile(r"\{(\w+)\}")
+DUPLICATE = "You're creating a duplicate record. We recommend you use an existing record instead."
+
+
+class Options:
+    """How a change is to be made."""
+
+    def __init__(self, system=False, stamp=None, touch=True, auto_assign=True, allow_save=False,
+                 csv=False):
+        self.system = system            # as the platform: no rights, no rules
+        self.stamp = stamp
+        self.touch = touch
+        self.auto_assign = auto_assign
+        self.allow_save = allow_save    # Sforce-Duplicate-Rule-Header
+        self.csv = csv
+
+
+def options_of(headers):
+    """What the request's headers say about a change."""
+    assign = (headers.get("sforce-auto-assign") or "TRUE").strip()
+    duplicates = (headers.get("sforce-duplicate-rule-header") or "").replace(" ", "").lower()
+    return Options(auto_assign=assign.upper() != "FALSE",
+                   allow_save="allowsave=true" in duplicates)
+
+
+def visible_object(schema, user, name, code="NOT_FOUND"):
+    obj = schema.object(name or "")
+    if obj is None or user.hidden_objects[obj.name]:
+        if code == "NOT_FOUND":
+            raise ApiError(404, "NOT_FOUND", "The requested resource does not exist")
+        raise ApiError(400, "INVALID_TYPE", "sObject type '%s' is not supported." % name)
+    return obj
+
+
+def split_id(obj, text):
+    """The 18-character form of an id given for an object, or a refusal."""
+    if not ids.well_formed(text):
+        raise RecordError("MALFORMED_ID", "malformed id %s" % text, ["Id"])
+    text = ids.long_form(text)
+    if obj.key_prefix and not text.startswith(obj.key_prefix):
+        raise RecordError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
+    return text
+
+
+class Change:
+    def __init__(self, org, writer, user, options=None):
+        self.org = org
+        self.schema = org.schema
+        self.writer = writer
+        self.user = user
+        self.options = options or Options()
+        self.stamp = self.options.stamp or org.clock.stamp()
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def row(self, obj, record_id):
+        cursor = self.writer.query('SELECT * FROM "%s" WHERE "Id" = ?' % obj.name, (record_id,))
+        found = cursor.fetchone()
+        if found is None:
+            return None
+        return dict(zip([column[0] for column in cursor.description], found))
+
+    def live_row(self, obj, record_id):
+        """The row of a record that is there and not deleted."""
+        row = self.row(obj, record_id)
+        if row is None:
+            gone = self.writer.query("SELECT 1 FROM sys_deleted WHERE object = ? AND id = ?",
+                                     (obj.name, record_id)).fetchone()
+            if gone:
+                raise RecordError("ENTITY_IS_DELETED", "entity is deleted", status=404)
+            raise RecordError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id",
+                              status=404)
+        if row.get("IsDeleted"):
+            raise RecordError("ENTITY_IS_DELETED", "entity is deleted", status=404)
+        return row
+
+    def lock(self, record_id):
+        try:
+            self.writer.lock(record_id)
+        except RowLocked as error:
+            raise RecordError(
+                "UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record or 1 "
+                "records: %s" % error.record_id) from None
+
+    # -- what a client sends -------------------------------------------------------------------
+
+    def incoming(self, obj, record, creating):
+        """Columns and stored values of a client's record."""
+        out, refused = {}, []
+        for name, value in record.items():
+            if name.lower() in ("attributes", "type") and not obj.field(name):
+                continue
+            if name.lower() == "id":
+                continue
+            field = obj.field(name)
+            if field is None and isinstance(value, dict):
+                field, value = self.by_foreign_key(obj, name, value)
+            if field is None or (not self.options.system and
+                                 self.user.hidden[(obj.name, field.name)]):
+                raise ApiError(400, "INVALID_FIELD", "No such column '%s' on sobject of type %s"
+                               % (name, obj.name))
+            if not self.may_write(obj, field, creating):
+                refused.append(field.name)
+            elif field.stored:
+                out[field.name] = values.convert(field, value)
+        if refused:
+            raise RecordError(
+                "INVALID_FIELD_FOR_INSERT_UPDATE",
+                "Unable to create/update fields: %s. Please check the security settings of this "
+                "field and verify that it is read/write for your profile or permission set."
+                % ", ".join(refused), refused)
+        return out
+
+    def may_write(self, obj, field, creating):
+        if self.options.system:
+            return field.stored
+        if self.user.read_only[(obj.name, field.name)]:
+            return False
+        return field.createable if creating else field.updateable
+
+    def by_foreign_key(self, obj, name, nested):
+        """{"Account": {"Ext__c": "x"}}: the reference field and the id that it means."""
+        field = obj.relationship(name)
+        if field is None:
+            return None, None
+        nested = {key: value for key, value in nested.items() if key != "attributes"}
+        if len(nested) != 1:
+            raise ApiError(400, "JSON_PARSER_ERROR", "one external id is needed in %s" % name)
+        (key, value), = nested.items()
+        for target in field.reference_to:
+            parent = self.schema.object(target)
+            foreign = parent.field(key) if parent else None
+            if foreign is None or not (foreign.id_lookup or foreign.external_id):
+                continue
+            found = self.by_key(parent, foreign, value)
+            if len(found) == 1:
+                return field, found[0]
+        raise RecordError("INVALID_FIELD", "Foreign key external ID: %s not found for field %s in "
+                          "entity %s" % (str(value).lower(), key, field.reference_to[0]))
+
+    def by_key(self, obj, field, value):
+        """Ids of the live records with a value in a field."""
+        stored = values.convert(field, value if isinstance(value, str) or field.type not in
+                                values.TEXT else str(value))
+        if stored is None:
+            return []
+        collate = " COLLATE NOCASE" if field.type in values.TEXT else ""
+        live = ' AND "IsDeleted" = 0' if obj.field("IsDeleted") else ""
+        return [found[0] for found in self.writer.query(
+            'SELECT "Id" FROM "%s" WHERE "%s" = ?%s%s LIMIT 5'
+            % (obj.name, field.name, collate, live), (stored,))]
+
+    # -- checks --------------------------------------------------------------------------------
+
+    def check(self, obj, new, record_id, creating):
+        """Required fields, references, unique values. `new` is what is being set."""
+        missing = []
+        for field in obj.fields:
+            if field.nillable or not field.stored or not field.createable:
+                continue
+            if field.type == "boolean" or (field.name not in new and not creating):
+                continue
+            if new.get(field.name) is None and not (field.defaulted_on_create and
+                                                    field.name not in new):
+                missing.append(field.name)
+        if missing:
+            raise RecordError("REQUIRED_FIELD_MISSING", "Required fields are missing: [%s]"
+                              % ", ".join(missing), missing)
+        for name, value in new.items():
+            field = obj.field(name)
+            if value is None:
+                continue
+            if field.type == "reference" and field.reference_to:
+                self.check_reference(field, value)
+            if field.unique:
+                self.check_unique(obj, field, value, record_id)
+
+    def check_reference(self, field, value):
+        parent = self.schema.object_of_id(value)
+        if parent is None or parent.name not in field.reference_to:
+            if any(self.schema.object(name) for name in field.reference_to) or parent:
+                raise RecordError("MALFORMED_ID", "%s: id value of incorrect type: %s"
+                                  % (field.label, value), [field.name])
+            return
+        columns = [name for name in ("IsDeleted", "IsActive") if parent.field(name)
+                   and parent.field(name).stored]
+        row = self.writer.query('SELECT "Id"%s FROM "%s" WHERE "Id" = ?' % (
+            "".join(', "%s"' % name for name in columns), parent.name), (value,)).fetchone()
+        if row is None:
+            raise RecordError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id",
+                              [field.name])
+        state = dict(zip(columns, row[1:]))
+        if state.get("IsDeleted"):
+            raise RecordError("ENTITY_IS_DELETED", "entity is deleted", [field.name])
+        if field.name == "OwnerId" and state.get("IsActive") == 0 and parent.name == "User":
+            raise RecordError("INACTIVE_OWNER_OR_USER",
+                              "operation performed with inactive user [%s] as owner of %s"
+                              % (value[:15], field.label), [field.name])
+
+    def check_unique(self, obj, field, value, record_id):
+        for other in self.by_key(obj, field, value):
+            if other != record_id:
+                raise RecordError("DUPLICATE_VALUE", "duplicate value found: %s duplicates value "
+                                  "on record with id: %s" % (field.name, other[:15]), [field.name])
+        # what a held transaction has written is not seen, but it would collide all the same
+        for held in self.org.store.held.values():
+            if held is not self.writer.held and (obj.name, field.name, value) in held.unique:
+                raise RecordError("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to "
+                                  "this record or 1 records: %s" % (record_id or "")[:15])
+        self.writer.unique.add((obj.name, field.name, value))
+
+    def check_rules(self, obj, record_id):
+        """The org's validation rule: a condition that must not hold afterwards."""
+        rule = self.org.config["validation"]
+        if self.options.system or not rule or rule["object"].lower() != obj.name.lower():
+            return
+        found = self.select(obj, "SELECT Id FROM %s WHERE Id = '%s' AND (%s)"
+                            % (obj.name, record_id, rule["where"]))
+        if found:
+            fields = [rule["field"]] if rule.get("field") else []
+            raise RecordError("FIELD_CUSTOM_VALIDATION_EXCEPTION",
+                              rule.get("message", "This is not valid."), fields)
+
+    def select(self, obj, text):
+        compiled = soql.compile(soql.parse(text), self.schema, self.org.system_user,
+                                all_rows=True, now=self.org.clock.datetime())
+        return self.writer.query(compiled.sql, compiled.params).fetchall()
+
+    def check_duplicates(self, obj, new, record_id):
+        rule = self.org.config["duplicate_rule"]
+        if self.options.system or not rule or rule["object"].lower() != obj.name.lower():
+            return
+        if rule.get("action", "alert") == "alert" and self.options.allow_save:
+            return
+        field = obj.field(rule["field"])
+        value = new.get(field.name)
+        if value is not None and [i for i in self.by_key(obj, field, value) if i != record_id]:
+            raise RecordError("DUPLICATES_DETECTED", DUPLICATE)
+
+    # -- insert, update, upsert ----------------------------------------------------------------
+
+    def insert(self, obj, record):
+        if not self.options.system and (not obj.createable or
+                                        self.user.read_only_objects[obj.name]):
+            raise no_access(obj, "create")
+        new = self.incoming(obj, record, True)
+        self.org.faults.check_record(obj, "insert", record)
+        given = next((value for name, value in record.items() if name.lower() == "id"), None)
+        if given and not self.options.system:
+            raise RecordError("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert "
+                              "call", ["Id"])
+        if not self.options.system:
+            self.check(obj, new, None, True)
+        record_id = given or self.org.store.new_id(obj)
+        self.check_duplicates(obj, new, record_id)
+        row = self.defaults(obj, new)
+        row["Id"] = record_id
+        self.assign_owner(obj, row, new)
+        for field in obj.stored_fields:
+            if field.type == "boolean" or (not field.nillable and row.get(field.name) is None
+                                           and field.type in ("int", "double", "currency")):
+                row[field.name] = row.get(field.name) or 0
+        self.derive(obj, row, new, None)
+        self.lock(record_id)
+        self.writer.execute('INSERT INTO "%s" (%s) VALUES (%s)' % (
+            obj.name, ", ".join('"%s"' % name for name in row), ", ".join("?" * len(row))),
+            list(row.values()))
+        self.after(obj, record_id, "insert", row)
+        return record_id
+
+    def defaults(self, obj, new):
+        row = {}
+        for field in obj.stored_fields:
+            if field.name in SYSTEM_DATES:
+                row[field.name] = self.stamp
+            elif field.name in ("CreatedById", "LastModifiedById", "OwnerId"):
+                row[field.name] = self.user.id
+            elif field.default_value is not None:
+                row[field.name] = values.convert(field, field.default_value)
+            elif field.default_formula is not None:
+                row[field.name] = default_of(field)
+        # a field that was sent as null stays null, a picklist's default included
+        row.update(new)
+        return row
+
+    def assign_owner(self, obj, row, new):
+        """The active assignment rule is applied unless the request says Sforce-Auto-Assign: FALSE."""
+        owner = self.org.config["assignment_owner"]
+        if obj.name not in ("Lead", "Case") or not owner or not self.options.auto_assign \
+                or self.options.system:
+            return
+        user = self.org.oauth.users.get(owner)
+        row["OwnerId"] = user.id if user else owner
+
+    def update(self, obj, record_id, record, if_unmodified_since=None):
+        if not self.options.system and (not obj.updateable or
+                                        self.user.read_only_objects[obj.name]):
+            raise no_access(obj, "edit")
+        record_id = split_id(obj, record_id)
+        new = self.incoming(obj, record, False)
+        row = self.live_row(obj, record_id)
+        self.lock(record_id)
+        self.org.faults.check_record(obj, "update", dict(record, Id=record_id))
+        if if_unmodified_since is not None:
+            if_unmodified_since(row)
+        if not self.options.system:
+            self.check_open(obj, row)
+            self.check(obj, new, record_id, False)
+            self.check_duplicates(obj, new, record_id)
+        if self.options.touch:
+            new = dict(self.touched(obj), **new)
+        self.assign_owner_again(obj, new)
+        self.derive(obj, dict(row, **new), new, row)
+        self.set_columns(obj, record_id, new)
+        self.after(obj, record_id, "update", dict(row, **new))
+        return record_id
+
+    def assign_owner_again(self, obj, new):
+        """On update too: the rule runs for every save through the API that does not turn it off."""
+        holder = {}
+        self.assign_owner(obj, holder, new)
+        new.update(holder)
+
+    def check_open(self, obj, row):
+        if obj.name == "Lead" and row.get("IsConverted"):
+            raise RecordError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
+        if obj.name in ("Task", "Event") and row.get("IsArchived"):
+            raise RecordError("ENTITY_IS_ARCHIVED", "entity is archived")
+
+    def touched(self, obj):
+        """The columns that say who changed a record, and when."""
+        out = {}
+        for name, value in (("LastModifiedDate", self.stamp), ("SystemModstamp", self.stamp),
+                            ("LastModifiedById", self.user.id)):
+            if obj.field(name):
+                out[name] = value
+        return out
+
+    def set_columns(self, obj, record_id, columns):
+        if columns:
+            self.writer.execute('UPDATE "%s" SET %s WHERE "Id" = ?' % (
+                obj.name, ", ".join('"%s" = ?' % name for name in columns)),
+                list(columns.values()) + [record_id])
+
+    def upsert(self, obj, key_name, record, key_value=None):
+        """-> (id, created). The record is found by a field that is an external id, or Id."""
+        key = obj.field(key_name)
+        if key is None or not (key.type == "id" or key.external_id or key.id_lookup) \
+                or self.user.hidden[(obj.name, key.name)]:
+            raise ApiError(400, "INVALID_FIELD", "Field name provided, %s does not match an "
+                           "External ID, Salesforce Id, or indexed field for %s"
+                           % (key_name, obj.name))
+        record = dict(record)
+        if key_value is None:
+            key_value = pop_key(record, key.name)
+        if key.type == "id":
+            if not key_value:
+                return self.insert(obj, record), True
+            return self.update(obj, key_value, record), False
+        if key_value in (None, ""):
+            raise RecordError("MISSING_ARGUMENT", "%s not specified" % key.name, [key.name])
+        found = self.by_key(obj, key, key_value)
+        if len(found) > 1:
+            raise Ambiguous(obj, key, found)
+        if found:
+            return self.update(obj, found[0], record), False
+        record[key.name] = key_value
+        return self.insert(obj, record), True
+
+    # -- what the org does by itself -----------------------------------------------------------
+
+    def derive(self, obj, row, new, old):
+        """Fields that follow from others; the results go into `new` (update) or `row` (insert)."""
+        target = row if old is None else new
+        rules = {"Opportunity": self.derive_opportunity, "Task": self.derive_task,
+                 "Event": self.derive_event, "CampaignMember": self.derive_member,
+                 "Case": self.derive_case}
+        if obj.name in rules and not self.options.system:
+            rules[obj.name](obj, row, target, old)
+
+    def put(self, obj, target, name, value):
+        field = obj.field(name)
+        if field is not None and field.stored:
+            target[field.name] = value
+
+    def derive_opportunity(self, obj, row, target, old):
+        stage = row.get("StageName") or ""
+        if old is not None and old.get("StageName") == stage:
+            return
+        won, lost = stage == "Closed Won", stage == "Closed Lost"
+        self.put(obj, target, "IsClosed", int(won or lost))
+        self.put(obj, target, "IsWon", int(won))
+        if "Probability" not in target or old is None and row.get("Probability") is None or \
+                old is not None:
+            stages = [entry["value"] for entry in obj.field("StageName").picklist]
+            open_stages = [s for s in stages if not s.startswith("Closed")] or [stage]
+            if won or lost:
+                chance = 100.0 if won else 0.0
+            elif stage in open_stages:
+                chance = float(round(90 * (open_stages.index(stage) + 1) / len(open_stages), -1))
+            else:
+                chance = 10.0
+            self.put(obj, target, "Probability", chance)
+        self.put(obj, target, "ForecastCategory", "Closed" if won else
+                 "Omitted" if lost else "Pipeline")
+        self.put(obj, target, "ForecastCategoryName", "Closed" if won else
+                 "Omitted" if lost else "Pipeline")
+
+    def derive_case(self, obj, row, target, old):
+        closed = row.get("Status") == "Closed"
+        self.put(obj, target, "IsClosed", int(closed))
+        if closed and not row.get("ClosedDate"):
+            self.put(obj, target, "ClosedDate", self.stamp)
+        if old is None and obj.field("CaseNumber"):
+            number = self.org.store.new_id(obj)
+            self.put(obj, target, "CaseNumber", "%08d" % (ids.BASE62.index(number[14]) + 62 *
+                                                          ids.BASE62.index(number[13]) + 3844 *
+                                                          ids.BASE62.index(number[12]) + 1000))
+
+    def derive_task(self, obj, row, target, old):
+        self.check_who(row)
+        closed = row.get("Status") == "Completed"
+        self.put(obj, target, "IsClosed", int(closed))
+        self.put(obj, target, "IsHighPriority", int(row.get("Priority") == "High"))
+        if obj.field("CompletedDateTime"):
+            self.put(obj, target, "CompletedDateTime",
+                     (row.get("CompletedDateTime") or self.stamp) if closed else None)
+        self.derive_account(obj, row, target)
+
+    def check_who(self, row):
+        if (row.get("WhoId") or "").startswith("00Q") and row.get("WhatId"):
+            raise RecordError("FIELD_INTEGRITY_EXCEPTION", "Related To ID: If the Name is a lead, "
+                              "the related-to must be blank.", ["WhatId"])
+
+    def derive_account(self, obj, row, target):
+        """AccountId of an activity: what it is related to, or the contact's account."""
+        what, who = row.get("WhatId") or "", row.get("WhoId") or ""
+        account = None
+        if what.startswith("001"):
+            account = what
+        elif what.startswith("006"):
+            account = self.one('SELECT "AccountId" FROM "Opportunity" WHERE "Id" = ?', what)
+        elif who.startswith("003"):
+            account = self.one('SELECT "AccountId" FROM "Contact" WHERE "Id" = ?', who)
+        self.put(obj, target, "AccountId", account)
+
+    def one(self, sql, *params):
+        row = self.writer.query(sql, params).fetchone()
+        return row[0] if row else None
+
+    def derive_event(self, obj, row, target, old):
+        from clock import from_stored, to_stored
+        self.check_who(row)
+        start = row.get("StartDateTime") or row.get("ActivityDateTime")
+        if old is not None and target.get("StartDateTime") is None and \
+                target.get("ActivityDateTime"):
+            start = target["ActivityDateTime"]
+        end, minutes = row.get("EndDateTime"), row.get("DurationInMinutes")
+        if old is not None and "DurationInMinutes" in target and "EndDateTime" not in target:
+            end = None
+        elif old is not None and "EndDateTime" in target and "DurationInMinutes" not in target:
+            minutes = None
+        elif old is not None and "DurationInMinutes" not in target:
+            end = None
+        if row.get("IsAllDayEvent") and not start and row.get("ActivityDate"):
+            start = row["ActivityDate"] + "T00:00:00.000Z"
+            minutes = minutes or 1440
+        if not start or (end is None and minutes is None):
+            raise RecordError("REQUIRED_FIELD_MISSING", "Required fields are missing: "
+                              "[DurationInMinutes, ActivityDateTime]",
+                              ["DurationInMinutes", "ActivityDateTime"])
+        if end is None:
+            end = to_stored(from_stored(start) + int(minutes) * 60)
+        minutes = int((from_stored(end) - from_stored(start)) // 60)
+        if minutes < 0:
+            raise RecordError("FIELD_INTEGRITY_EXCEPTION", "Event duration can't be negative",
+                              ["DurationInMinutes"])
+        for name, value in (("StartDateTime", start), ("ActivityDateTime", start),
+                            ("ActivityDate", start[:10]), ("EndDateTime", end),
+                            ("EndDate", end[:10]), ("DurationInMinutes", minutes)):
+            self.put(obj, target, name, value)
+        self.derive_account(obj, row, target)
+
+    def derive_member(self, obj, row, target, old):
+        campaign = row.get("CampaignId")
+        lead, contact = row.get("LeadId"), row.get("ContactId")
+        if old is None:
+            if bool(lead) == bool(contact):
+                raise RecordError("FIELD_INTEGRITY_EXCEPTION", "Lead or Contact: a campaign member "
+                                  "must be either a lead or a contact", ["LeadId", "ContactId"])
+            column, person = ("LeadId", lead) if lead else ("ContactId", contact)
+            if self.one('SELECT "Id" FROM "CampaignMember" WHERE "CampaignId" = ? AND "%s" = ? '
+                        'AND "IsDeleted" = 0' % column, campaign, person):
+                raise RecordError("DUPLICATE_VALUE", "Already a campaign member.")
+        states = {label.lower(): (label, responded, default) for label, responded, default in
+                  self.writer.query('SELECT "Label", "HasResponded", "IsDefault" FROM '
+                                    '"CampaignMemberStatus" WHERE "CampaignId" = ? AND '
+                                    '"IsDeleted" = 0', (campaign,))}
+        status = row.get("Status")
+        if status is None:
+            status = next((label for label, _, default in states.values() if default), None)
+        if not status or status.lower() not in states:
+            raise RecordError("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "Status: bad value for "
+                              "restricted picklist field: %s" % status, ["Status"])
+        label, responded, _ = states[status.lower()]
+        self.put(obj, target, "Status", label)
+        self.put(obj, target, "HasResponded", int(bool(responded)))
+        if responded and not row.get("FirstRespondedDate"):
+            self.put(obj, target, "FirstRespondedDate", self.stamp[:10])
+
+    def after(self, obj, record_id, event, row):
+        """After the save: what belongs to a new record, triggers, validation."""
+        if event == "insert" and obj.name == "Campaign" and not self.options.system:
+            self.add_member_states(record_id)
+        if not self.options.system and obj.name == "CampaignMemberStatus":
+            self.keep_states(row)
+        trigger = self.org.config["trigger"]
+        if trigger and not self.options.system and event in trigger.get("on", (event,)) and \
+                trigger["object"].lower() == obj.name.lower():
+            self.fire(obj, record_id, trigger, row)
+        self.check_rules(obj, record_id)
+
+    def fire(self, obj, record_id, trigger, row):
+        """A trigger of the org changes other fields of the record in the same transaction."""
+        columns = {}
+        for name, template in trigger["set"].items():
+            field = obj.field(name)
+            value = template
+            if isinstance(template, str):
+                value = TEMPLATE.sub(lambda m: str(row.get(m.group(1)) or ""), template)
+            columns[field.name] = values.convert(field, value)
+        self.set_columns(obj, record_id, columns)
+
+    def add_member_states(self, campaign_id):
+        """Each new campaign gets the statuses Sent and Responded."""
+        obj = self.schema.object("CampaignMemberStatus")
+        inner = Change(self.org, self.writer, self.user,
+                       Options(system=True, stamp=self.stamp))
+        for order, label in ((3, "Sent"), (4, "Responded")):
+            inner.insert(obj, {"CampaignId": campaign_id, "Label": label, "SortOrder": order,
+                               "IsDefault": label == "Sent", "HasResponded": label == "Responded"})
+
+    def keep_states(self, row):
+        """One status of a campaign is the default: choosing another takes it from the first."""
+        if row.get("IsDefault"):
+            self.writer.execute('UPDATE "CampaignMemberStatus" SET "IsDefault" = 0, '
+                                '"SystemModstamp" = ? WHERE "CampaignId" = ? AND "Id" <> ? AND '
+                                '"IsDefault" = 1', (self.stamp, row["CampaignId"], row["Id"]))
+
+    # -- delete, undelete, purge ---------------------------------------------------------------
+
+    def delete(self, obj, record_id):
+        if not self.options.system and (not obj.deletable or
+                                        self.user.read_only_objects[obj.name]):
+            raise no_access(obj, "delete")
+        record_id = split_id(obj, record_id)
+        row = self.live_row(obj, record_id)
+        self.org.faults.check_record(obj, "delete", {"Id": record_id})
+        if obj.name == "CampaignMemberStatus" and not self.options.system:
+            self.check_last_state(row)
+        self.remove(obj, record_id, record_id, set())
+        return record_id
+
+    def check_last_state(self, row):
+        for name in ("IsDefault", "HasResponded"):
+            if row.get(name) and not self.one(
+                    'SELECT "Id" FROM "CampaignMemberStatus" WHERE "CampaignId" = ? AND "%s" = 1 '
+                    'AND "IsDeleted" = 0 AND "Id" <> ?' % name, row["CampaignId"], row["Id"]):
+                raise RecordError("DELETE_FAILED", "a campaign needs a default and a responded "
+                                  "member status")
+
+    def remove(self, obj, record_id, root, seen):
+        """Soft-delete a record with what hangs on it. `root` is what the user deleted."""
+        if record_id in seen:
+            return
+        seen.add(record_id)
+        self.lock(record_id)
+        relations = self.schema.children_of(obj)
+        for relation in relations:
+            if relation.restricted_delete:
+                self.refuse_if_used(relation, record_id)
+        for relation in relations:
+            if not relation.field.stored:
+                continue
+            if relation.cascade_delete:
+                for child in self.children(relation, record_id):
+                    self.remove(relation.child, child, root, seen)
+            elif not relation.restricted_delete:
+                self.clear(relation, record_id, root)
+        self.bury(obj, record_id, root)
+
+    def children(self, relation, record_id):
+        live = ' AND "IsDeleted" = 0' if relation.child.field("IsDeleted") else ""
+        return [row[0] for row in self.writer.query(
+            'SELECT "Id" FROM "%s" WHERE "%s" = ?%s'
+            % (relation.child.name, relation.field.name, live), (record_id,))]
+
+    def refuse_if_used(self, relation, record_id):
+        used = self.children(relation, record_id)
+        if used:
+            raise RecordError(
+                "DELETE_FAILED", "Your attempt to delete this record could not be completed "
+                "because it is associated with the following %s: %s"
+                % (relation.child.label_plural.lower(), ", ".join(used[:5])))
+
+    def clear(self, relation, record_id, root):
+        """Lookups at a deleted record become null; undelete gives them back."""
+        child, field = relation.child, relation.field
+        found = self.children(relation, record_id)
+        if not found or not field.nillable:
+            return
+        columns = {field.name: None}
+        if self.org.config["bump_on_lookup_null"] and child.field("SystemModstamp"):
+            columns["SystemModstamp"] = self.stamp
+        for child_id in found:
+            self.lock(child_id)
+            self.writer.execute("INSERT OR REPLACE INTO sys_cleared VALUES (?, ?, ?, ?, ?)",
+                                (root, child.name, child_id, field.name, record_id))
+            self.set_columns(child, child_id, columns)
+
+    def bury(self, obj, record_id, root, master=None):
+        """Into the recycle bin, or gone at once where there is no way back."""
+        self.writer.execute("INSERT OR REPLACE INTO sys_deleted VALUES (?, ?, ?, ?)",
+                            (obj.name, record_id, self.stamp, root))
+        vanish = not obj.undeletable and self.org.config["undeletable_vanish"]
+        if vanish or not obj.field("IsDeleted"):
+            self.writer.execute('DELETE FROM "%s" WHERE "Id" = ?' % obj.name, (record_id,))
+            return
+        columns = dict(self.touched(obj), IsDeleted=1)
+        if master and obj.field("MasterRecordId"):
+            columns["MasterRecordId"] = master
+        self.set_columns(obj, record_id, columns)
+
+    def undelete(self, obj, record_id):
+        record_id = split_id(obj, record_id)
+        row = self.row(obj, record_id)
+        if row is None or not row.get("IsDeleted"):
+            raise RecordError("UNDELETE_FAILED", "entity is not in the recycle bin")
+        root = self.one("SELECT root FROM sys_deleted WHERE object = ? AND id = ?", obj.name,
+                        record_id)
+        if root not in (record_id, None):
+            raise RecordError("UNDELETE_FAILED", "entity was deleted with its parent %s" % root)
+        for name, member in self.writer.query(
+                "SELECT object, id FROM sys_deleted WHERE root = ?", (record_id,)).fetchall():
+            part = self.schema.object(name)
+            if part is not None and self.row(part, member):
+                self.dig_out(part, member)
+        for name, child_id, field, value in self.writer.query(
+                "SELECT object, id, field, value FROM sys_cleared WHERE root = ?",
+                (record_id,)).fetchall():
+            self.give_back(self.schema.object(name), child_id, field, value)
+        self.writer.execute("DELETE FROM sys_cleared WHERE root = ?", (record_id,))
+        return record_id
+
+    def dig_out(self, obj, record_id):
+        self.lock(record_id)
+        columns = dict(self.touched(obj), IsDeleted=0)
+        if obj.field("MasterRecordId"):
+            columns["MasterRecordId"] = None
+        self.set_columns(obj, record_id, columns)
+        self.writer.execute("DELETE FROM sys_deleted WHERE object = ? AND id = ?",
+                            (obj.name, record_id))
+
+    def give_back(self, obj, child_id, field, value):
+        row = self.row(obj, child_id) if obj and obj.field(field) else None
+        if row is None or row.get("IsDeleted") or row.get(field) is not None:
+            return
+        columns = {field: value}
+        if self.org.config["bump_on_lookup_null"] and obj.field("SystemModstamp"):
+            columns["SystemModstamp"] = self.stamp
+        self.lock(child_id)
+        self.set_columns(obj, child_id, columns)
+
+    def purge(self, obj, record_id):
+        """Out of the recycle bin: no query shows it any more."""
+        record_id = split_id(obj, record_id)
+        row = self.row(obj, record_id)
+        if row is None or not row.get("IsDeleted"):
+            raise RecordError("INVALID_ID_FIELD", "entity is not in the recycle bin")
+        for name, member in self.writer.query(
+                "SELECT object, id FROM sys_deleted WHERE root = ? AND id <> ?",
+                (record_id, record_id)).fetchall():
+            if self.schema.object(name):
+                self.writer.execute('DELETE FROM "%s" WHERE "Id" = ? AND "IsDeleted" = 1' % name,
+                                    (member,))
+        self.writer.execute('DELETE FROM "%s" WHERE "Id" = ?' % obj.name, (record_id,))
+        self.writer.execute("DELETE FROM sys_cleared WHERE root = ?", (record_id,))
+        return record_id
+
+    # -- merge and conversion ------------------------------------------------------------------
+
+    def merge(self, obj, master, losers):
+        """The losers go to the bin and name their master; what hung on them hangs on it."""
+        if not obj.mergeable:
+            raise RecordError("INVALID_TYPE_FOR_OPERATION", "entity type %s does not support merge"
+                              % obj.name)
+        master_id = split_id(obj, pop_key(master, "Id"))
+        self.live_row(obj, master_id)
+        if not 1 <= len(losers) <= 2:
+            raise RecordError("INVALID_NUMBER_OF_MERGE_RECORDS", "one or two records can be merged "
+                              "into another")
+        for loser in losers:
+            loser = split_id(obj, loser)
+            if loser == master_id:
+                raise RecordError("MERGE_FAILED", "a record cannot be merged with itself")
+            self.live_row(obj, loser)
+            self.lock(loser)
+            for relation in self.schema.children_of(obj):
+                if relation.field.stored and relation.field.name != "MasterRecordId":
+                    self.reparent(relation, loser, master_id)
+            self.bury(obj, loser, loser, master_id)
+        self.update(obj, master_id, master)
+        return master_id
+
+    def reparent(self, relation, loser, master_id):
+        child, field = relation.child, relation.field
+        columns = {field.name: master_id}
+        if self.org.config["bump_on_lookup_null"] and child.field("SystemModstamp"):
+            columns["SystemModstamp"] = self.stamp
+        for child_id in self.children(relation, loser):
+            self.lock(child_id)
+            if child.name == "CampaignMember":
+                row = self.row(child, child_id)
+                if self.one('SELECT "Id" FROM "CampaignMember" WHERE "CampaignId" = ? AND "%s" = ? '
+                            'AND "IsDeleted" = 0' % field.name, row["CampaignId"], master_id):
+                    self.bury(child, child_id, child_id)
+                    continue
+            self.set_columns(child, child_id, columns)
+
+    def convert(self, order):
+        """A lead becomes a contact of an account, and perhaps an opportunity."""
+        lead_obj = self.schema.object("Lead")
+        lead_id = split_id(lead_obj, order.get("leadId"))
+        lead = self.live_row(lead_obj, lead_id)
+        if lead["IsConverted"]:
+            raise RecordError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
+        self.lock(lead_id)
+        inner = Change(self.org, self.writer, self.user,
+                       Options(stamp=self.stamp, auto_assign=False))
+        owner = order.get("ownerId") or lead["OwnerId"]
+        if owner.startswith("00G"):
+            owner = self.user.id
+        account = order.get("accountId") or inner.insert(
+            self.schema.object("Account"), dict(given({
+                "Name": lead["Company"], "Phone": lead["Phone"], "Website": lead["Website"],
+                "Industry": lead["Industry"]}), OwnerId=owner))
+        contact = order.get("contactId") or inner.insert(
+            self.schema.object("Contact"), dict(given({
+                "LastName": lead["LastName"], "FirstName": lead["FirstName"],
+                "Salutation": lead["Salutation"], "Email": lead["Email"], "Phone": lead["Phone"],
+                "MobilePhone": lead["MobilePhone"], "Title": lead["Title"],
+                "LeadSource": lead["LeadSource"], "MailingStreet": lead["Street"],
+                "MailingCity": lead["City"], "MailingState": lead["State"],
+                "MailingPostalCode": lead["PostalCode"], "MailingCountry": lead["Country"]}),
+                AccountId=account, OwnerId=owner))
+        opportunity = None
+        if not order.get("doNotCreateOpportunity"):
+            opportunity = inner.insert(self.schema.object("Opportunity"), {
+                "Name": order.get("opportunityName") or "%s-" % lead["Company"][:119],
+                "AccountId": account, "StageName": "Prospecting", "OwnerId": owner,
+                "CloseDate": self.stamp[:10]})
+        self.finish_conversion(lead_obj, lead_id, order, account, contact, opportunity)
+        return {"id": lead_id, "accountId": account, "contactId": contact,
+                "opportunityId": opportunity}
+
+    def finish_conversion(self, lead_obj, lead_id, order, account, contact, opportunity):
+        status = order.get("convertedStatus") or "Closed - Converted"
+        self.set_columns(lead_obj, lead_id, dict(
+            self.touched(lead_obj), Status=status, IsConverted=1, ConvertedDate=self.stamp[:10],
+            ConvertedAccountId=account, ConvertedContactId=contact,
+            ConvertedOpportunityId=opportunity))
+        members = self.writer.query('SELECT "Id" FROM "CampaignMember" WHERE "LeadId" = ? AND '
+                                    '"IsDeleted" = 0', (lead_id,)).fetchall()
+        member_obj = self.schema.object("CampaignMember")
+        for (member,) in members:
+            self.set_columns(member_obj, member, dict(self.touched(member_obj), ContactId=contact))
+        for name in ("Task", "Event"):
+            obj = self.schema.object(name)
+            for (activity,) in self.writer.query(
+                    'SELECT "Id" FROM "%s" WHERE "WhoId" = ? AND "IsDeleted" = 0' % name,
+                    (lead_id,)).fetchall():
+                columns = dict(self.touched(obj), WhoId=contact)
+                self.put(obj, columns, "AccountId", account)
+                self.set_columns(obj, activity, columns)
+
+
+class Ambiguous(Exception):
+    """An external id that stands in several records: 300 for a row, an error in Collections."""
+
+    def __init__(self, obj, field, found):
+        super().__init__(field.name)
+        self.obj = obj
+        self.field = field
+        self.found = found
+
+    def as_record_error(self):
+        return RecordError("DUPLICATE_EXTERNAL_ID", "%s: more than one record found for external "
+                           "id field: [%s]" % (self.field.name, ", ".join(
+                               record_id[:15] for record_id in self.found)), [self.field.name])
+
+
+def given(record):
+    """Without the fields that are null."""
+    return {name: value for name, value in record.items() if value is not None}
+
+
+def pop_key(record, name):
+    for key in list(record):
+        if key.lower() == name.lower():
+            return record.pop(key)
+    return None
+
+
+def default_of(field):
+    """The value of a default formula, as far as it is a constant."""
+    text = field.default_formula.strip()
+    return values.convert(field, text.strip("\"'"))
+
+
+def no_access(obj, verb):
+    if verb == "create":
+        return RecordError("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+                           "entity type cannot be inserted: %s" % obj.label)
+    return RecordError("INSUFFICIENT_ACCESS_OR_READONLY",
+                       "insufficient access rights on object id")
+
+
+# -- many records at once ----------------------------------------------------------------------
+
+class Undo(Exception):
+    """Take back what was done, and answer with these results."""
+
+    def __init__(self, results):
+        super().__init__()
+        self.results = results
+
+
+ROLLED_BACK = {"statusCode": "ALL_OR_NONE_OPERATION_ROLLED_BACK",
+               "message": "Record rolled back because not all records were valid and the request "
+                          "was using AllOrNone header", "fields": []}
+
+
+def each(change, work, items, all_or_none=False):
+    """Do `work` for every item, each on its own: one that fails leaves nothing behind.
+
+    `work` gives the result's entries. With all_or_none the first that fails takes all back.
+    """
+    results, failed = [], False
+    for item in items:
+        try:
+            with change.writer.savepoint():
+                result = work(item)
+            results.append(dict(result, success=True, errors=[]))
+        except Ambiguous as error:
+            failed = True
+            results.append({"success": False, "errors": [error.as_record_error().entry()]})
+        except RecordError as error:
+            failed = True
+            results.append({"success": False, "errors": [error.entry()]})
+    if failed and all_or_none:
+        raise Undo([result if not result["success"] else
+                    {"success": False, "errors": [ROLLED_BACK]} for result in results])
+    return results
+
+
+def run(org, user, options, make_work, items, all_or_none=False, tx=None):
+    """One transaction around each(); -> (results, stamp)."""
+    stamp = None
+    try:
+        with org.store.write(tx) as writer:
+            change = Change(org, writer, user, options)
+            stamp = change.stamp
+            return each(change, make_work(change), items, all_or_none), stamp
+    except Undo as undo:
+        return undo.results, stamp
