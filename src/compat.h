@@ -11,7 +11,86 @@
 #ifndef SYNC_COMPAT_H
 #define SYNC_COMPAT_H
 
+#include "catalog/pg_foreign_server.h"
+#include "commands/copy.h"
+#include "fmgr.h"
+#include "parser/parse_type.h"
+#include "storage/latch.h"
+#include "pgstat.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
+
+/*
+ * Since 16 modules are built with hidden symbols, and the server's macros
+ * export what SQL calls.  We hide symbols everywhere, so the macros of older
+ * versions have to learn it.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#undef PG_FUNCTION_INFO_V1
+#define PG_FUNCTION_INFO_V1(funcname) \
+extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS); \
+extern PGDLLEXPORT const Pg_finfo_record * CppConcat(pg_finfo_,funcname)(void); \
+const Pg_finfo_record * \
+CppConcat(pg_finfo_,funcname) (void) \
+{ \
+	static const Pg_finfo_record my_finfo = { 1 }; \
+	return &my_finfo; \
+} \
+extern int no_such_variable
+#endif
+
+/* 14 split copy.c, renamed COPY's state and let others look into it. */
+#if PG_VERSION_NUM >= 140000
+#include "commands/copyfrom_internal.h"
+#else
+typedef CopyState CopyFromState;
+#endif
+
+static inline CopyFromState
+begin_copy_from(ParseState *pstate, Relation rel, copy_data_source_cb source,
+				List *columns, List *options)
+{
+#if PG_VERSION_NUM >= 140000
+	return BeginCopyFrom(pstate, rel, NULL, NULL, false, source, columns,
+						 options);
+#else
+	return BeginCopyFrom(pstate, rel, NULL, false, source, columns, options);
+#endif
+}
+
+/* The column whose value COPY is reading just now; NULL if none, or not told. */
+static inline const char *
+copy_current_column(CopyFromState cstate)
+{
+#if PG_VERSION_NUM >= 140000
+	return cstate->cur_attname;
+#else
+	return NULL;
+#endif
+}
+
+/* 16 changed the last argument. */
+static inline void
+parse_type(const char *text, Oid *type, int32 *typmod)
+{
+#if PG_VERSION_NUM >= 160000
+	parseTypeString(text, type, typmod, NULL);
+#else
+	parseTypeString(text, type, typmod, false);
+#endif
+}
+
+/* 14 took wait events out of pgstat.h, 18 wait event sets out of latch.h. */
+#if PG_VERSION_NUM >= 140000
+#include "utils/wait_event.h"
+#else
+#include "pgstat.h"
+#endif
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
 
 /* 14 renamed the predefined roles. */
 #if PG_VERSION_NUM < 140000
@@ -27,6 +106,68 @@ set_empty_search_path(void)
 #else
 	(void) set_config_option("search_path", "", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
+#endif
+}
+
+/* 16 replaced the functions per kind of object by general ones. */
+static inline bool
+server_owned_by(Oid serverid, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(ForeignServerRelationId, serverid, role);
+#else
+	return pg_foreign_server_ownercheck(serverid, role);
+#endif
+}
+
+static inline AclResult
+server_usage_check(Oid serverid, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ForeignServerRelationId, serverid, role, ACL_USAGE);
+#else
+	return pg_foreign_server_aclcheck(serverid, role, ACL_USAGE);
+#endif
+}
+
+/*
+ * 17 let extensions name their wait events.  cache keeps the number, which is
+ * the same for a name as long as the server runs.
+ */
+static inline uint32
+named_wait_event(const char *name, uint32 *cache)
+{
+#if PG_VERSION_NUM >= 170000
+	if (*cache == 0)
+		*cache = WaitEventExtensionNew(name);
+	return *cache;
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/*
+ * 17 ties wait event sets to a resource owner instead of a memory context.
+ * Either way the set is to be given back by FreeWaitEventSet.
+ */
+static inline WaitEventSet *
+create_wait_event_set(MemoryContext context, int nevents)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, nevents);
+#else
+	return CreateWaitEventSet(context, nevents);
+#endif
+}
+
+/* 15 added the argument. */
+static inline void
+report_pgstat(void)
+{
+#if PG_VERSION_NUM >= 150000
+	pgstat_report_stat(true);
+#else
+	pgstat_report_stat(true);
 #endif
 }
 
