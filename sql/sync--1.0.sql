@@ -42,6 +42,7 @@ CREATE TABLE sync.object (
         REFERENCES sync.server ON UPDATE CASCADE ON DELETE CASCADE,
     object      text NOT NULL,
     relation    regclass NOT NULL,
+    enabled     boolean NOT NULL DEFAULT true,  -- false: kept by sync.disable
     direction   text NOT NULL DEFAULT 'from'
         CHECK (direction IN ('from', 'both', 'to')),
     fields      text[],           -- NULL: all that the login sees
@@ -133,6 +134,7 @@ SELECT pg_catalog.pg_extension_config_dump('sync.server_progress', '');
 CREATE UNLOGGED TABLE sync.session (
     serverid      oid PRIMARY KEY,
     generation    bigint NOT NULL,   -- counts logins, successful or not
+    credentials   text NOT NULL,     -- which version of the credentials
     instance_url  text,
     access_token  text,
     version       text,
@@ -162,7 +164,8 @@ CREATE TABLE sync.log (
     skipped   bigint NOT NULL DEFAULT 0,
     failed    bigint NOT NULL DEFAULT 0,
     calls     bigint NOT NULL DEFAULT 0,
-    outcome   text NOT NULL       -- running, done, or the error
+    outcome   text NOT NULL,      -- running, done, interrupted, or the error
+    pid       integer             -- who is at it, while it runs
 );
 CREATE INDEX log_started ON sync.log (started);
 CREATE INDEX log_run ON sync.log (run);
@@ -193,3 +196,10 @@ CREATE TABLE sync.calls (
     calls  bigint NOT NULL,
     PRIMARY KEY (server, hour, kind)
 );
+
+-- Which process serves a server; unlogged, since a crash ends them all.
+CREATE UNLOGGED TABLE sync.worker (
+    serverid oid PRIMARY KEY,
+    pid      integer NOT NULL
+);
+REVOKE ALL ON sync.worker FROM PUBLIC;

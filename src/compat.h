@@ -16,7 +16,6 @@
 #include "fmgr.h"
 #include "parser/parse_type.h"
 #include "storage/latch.h"
-#include "pgstat.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 
@@ -86,7 +85,6 @@ parse_type(const char *text, Oid *type, int32 *typmod)
 #if PG_VERSION_NUM >= 140000
 #include "utils/wait_event.h"
 #else
-#include "pgstat.h"
 #endif
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
@@ -157,17 +155,6 @@ create_wait_event_set(MemoryContext context, int nevents)
 	return CreateWaitEventSet(NULL, nevents);
 #else
 	return CreateWaitEventSet(context, nevents);
-#endif
-}
-
-/* 15 added the argument. */
-static inline void
-report_pgstat(void)
-{
-#if PG_VERSION_NUM >= 150000
-	pgstat_report_stat(true);
-#else
-	pgstat_report_stat(true);
 #endif
 }
 

@@ -18,7 +18,7 @@ typedef struct Stage
 	Oid			stage;			/* the temporary table */
 	List	   *columns;		/* of char *: id first, as in the synced table */
 	char	   *stamp;			/* column that tells older from newer */
-	bool		has_isdeleted;	/* one more column after them: sync_isdeleted */
+	bool		has_isdeleted;	/* "isdeleted" is one of the columns */
 } Stage;
 
 typedef struct MergeCounts
@@ -32,15 +32,15 @@ typedef struct MergeCounts
 
 /*
  * stage_create: a temporary table with the given columns of relid, types the
- * same, plus sync_isdeleted boolean where asked for.  Survives the transaction
+ * same.  If "isdeleted" is among them it tells which rows are deleted (SOQL can
+ * select IsDeleted only once, so there is no column apart).  Survives the transaction
  * (a stage is loaded in one that may wait for the network, and merged in
  * another that does not), dropped by stage_drop or by the next stage_create.
  *
- * stage_load: rows of a source into the stage, columns in the stage's order
- * (sync_isdeleted last).  Returns the number of rows; refused as in load.h.
+ * stage_load: rows of a source into the stage, columns in the stage's order.  Returns the number of rows; refused as in load.h.
  *
  * merge_stage: applies the stage to the table as its owner (guard.h):
- *	- rows with sync_isdeleted are deleted, or with mark = true updated, the
+ *	- rows with isdeleted = true are deleted, or with mark = true updated, the
  *	  column isdeleted being true then, where present;
  *	- rows equal in all columns, and rows with an older stamp than the table's,
  *	  are skipped by a join before ON CONFLICT, and cost no lock, no write and
@@ -55,16 +55,21 @@ typedef struct MergeCounts
  * newer than the moment given with each id (0 = whatever the stamp); ids not
  * there are no error.  moments: TimestampTz array parallel to ids, or NULL.
  *
+ * merge_delete_absent: deletes (or marks) the rows of the table whose id is not
+ * in the stage and whose stamp is older than `before`: the end of a sweep over
+ * all ids, for deletes that no other way tells of.
+ *
  * stage_absent: of the ids in the stage, those that the table does not have
  * with the same stamp (List of char *): what a re-reading of ids and stamps
- * has to fetch.  Rows with sync_isdeleted count only if the table has them.
+ * has to fetch.  Rows with isdeleted count only if the table has them.
  */
-extern Stage *stage_create(Oid relid, List *columns, const char *stamp,
-						   bool has_isdeleted);
+extern Stage *stage_create(Oid relid, List *columns, const char *stamp);
 extern int64 stage_load(Stage *stage, RowSource *source, List **refused);
 extern void merge_stage(Stage *stage, bool mark, MergeCounts *counts,
 						List **refused);
 extern List *stage_absent(Stage *stage);
+extern void merge_delete_absent(Stage *stage, TimestampTz before, bool mark,
+								MergeCounts *counts, List **refused);
 extern void stage_drop(Stage *stage);
 extern void merge_delete_ids(Oid relid, List *ids,
 							 const TimestampTz *moments, const char *stamp,

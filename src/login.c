@@ -1,0 +1,364 @@
+/*-------------------------------------------------------------------------
+ *
+ * login.c
+ *	  The session of a server: kept in one place, shared by all backends.
+ *
+ * The access token lives in sync.session, one row a server.  Whoever finds it
+ * missing, made for other credentials, or refused by the org, logs in under a
+ * lock, so that there is one refresher at a time: with refresh-token rotation
+ * two at once would revoke each other.  Who waited for the lock takes what the
+ * holder got, token or refusal, and does not try again: a user is locked out
+ * after a few refused logins.
+ *
+ * Only background workers log in.  A backend is in its user's transaction, and
+ * what it wrote, a rotated refresh token above all, would be lost with a
+ * ROLLBACK; so it starts a worker for it and waits.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "login.h"
+#include "step.h"
+#include "tables/sql.h"
+#include "worker.h"
+
+/* To set up a TCP and TLS connection may take this long. */
+#define CONNECT_TIMEOUT_MS	15000
+
+typedef struct StoredSession
+{
+	int64		generation;		/* 0: none stored yet */
+	bool		current;		/* made with today's credentials */
+	char	   *instance_url;
+	char	   *access_token;	/* NULL: the login was refused */
+	char	   *version;
+	char	   *error_state;
+	char	   *error_message;
+	char	   *error_detail;
+	char	   *error_hint;
+} StoredSession;
+
+static StoredSession *
+read_session(const ServerOptions *server)
+{
+	StoredSession *result = palloc0(sizeof(StoredSession));
+	SqlScope	sql;
+
+	step_begin();
+	sql_begin_latest(&sql);
+	if (sql_run(&sql,
+				"SELECT generation, credentials = $2, instance_url,"
+				" access_token, version, error_state, error_message,"
+				" error_detail, error_hint"
+				" FROM sync.session WHERE serverid = $1",
+				"ot", server->serverid, credentials_version(server)) > 0)
+	{
+		result->generation = sql_int(&sql, 0, 1);
+		result->current = sql_bool(&sql, 0, 2);
+		result->instance_url = sql_text(&sql, 0, 3);
+		result->access_token = sql_text(&sql, 0, 4);
+		result->version = sql_text(&sql, 0, 5);
+		result->error_state = sql_text(&sql, 0, 6);
+		result->error_message = sql_text(&sql, 0, 7);
+		result->error_detail = sql_text(&sql, 0, 8);
+		result->error_hint = sql_text(&sql, 0, 9);
+	}
+	sql_end(&sql);
+	step_end();
+	return result;
+}
+
+static bool
+is_usable(const StoredSession *session, const char *refused_token)
+{
+	return session->current && session->access_token != NULL &&
+		(refused_token == NULL ||
+		 strcmp(session->access_token, refused_token) != 0);
+}
+
+static void
+raise_stored_error(const StoredSession *session)
+{
+	const char *s = session->error_state;
+
+	ereport(ERROR,
+			(errcode(MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4])),
+			 errmsg("%s", session->error_message),
+			 session->error_detail ? errdetail("%s", session->error_detail) : 0,
+			 session->error_hint ? errhint("%s", session->error_hint) : 0));
+}
+
+/*
+ * The result of a login.  A rotated refresh token is on disk before the
+ * session that it came with is used by anybody: its predecessor is dead.
+ */
+static void
+store_session(const ServerOptions *server, const Session *session,
+			  const char *version, const ErrorData *error)
+{
+	SqlScope	sql;
+
+	step_begin();
+	(void) set_config_option("synchronous_commit", "local", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	if (session && session->refresh_token)
+	{
+		store_refresh_token(server, session->refresh_token);
+		CommandCounterIncrement();
+	}
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "INSERT INTO sync.session AS s (serverid, generation,"
+				   " credentials, instance_url, access_token, version,"
+				   " login_at, error_state, error_message, error_detail,"
+				   " error_hint)"
+				   " VALUES ($1, 1, $2, $3, $4, $5, now(), $6, $7, $8, $9)"
+				   " ON CONFLICT (serverid) DO UPDATE SET"
+				   " generation = s.generation + 1, credentials = $2,"
+				   " instance_url = $3, access_token = $4, version = $5,"
+				   " login_at = now(), error_state = $6, error_message = $7,"
+				   " error_detail = $8, error_hint = $9",
+				   "otttttttt", server->serverid, credentials_version(server),
+				   session ? session->instance_url : NULL,
+				   session ? session->access_token : NULL, version,
+				   error ? unpack_sql_state(error->sqlerrcode) : NULL,
+				   error ? error->message : NULL,
+				   error ? error->detail : NULL,
+				   error ? error->hint : NULL);
+	sql_end(&sql);
+	step_end();
+}
+
+static HttpClient *
+create_client(const ServerOptions *server)
+{
+	HttpOptions options = {0};
+
+	options.user_agent = "sync/" SYNC_VERSION " (PostgreSQL " PG_VERSION ")";
+	options.ca_file = server->ca_file;
+	options.connect_timeout = CONNECT_TIMEOUT_MS;
+	options.idle_timeout = (int) Min(server->timeout / 1000, INT_MAX);
+	return http_create(&options);
+}
+
+/* The exchange itself: session and API version, or an error. */
+static Session *
+ask_for_session(const ServerOptions *server, char **version)
+{
+	HttpClient *client = create_client(server);
+	Credentials *credentials;
+	Session    *session;
+	SalesforceApi *api;
+
+	step_begin();
+	credentials = server_credentials(server, NULL);
+	step_end();
+	session = session_login(client, credentials);
+	api = api_create(client, server->client_name, NULL, NULL);
+	api_set_session(api, session->instance_url, session->access_token);
+	if (session->refresh_token)
+		store_session(server, session, NULL, NULL);
+	session->refresh_token = NULL;
+	api_choose_version(api, server->api_version);
+	*version = api->version;
+	return session;
+}
+
+/* A failure worth remembering: one that repeating would not cure. */
+static bool
+is_refusal(const ErrorData *error)
+{
+	return error->sqlerrcode != ERRCODE_QUERY_CANCELED &&
+		error->sqlerrcode != ERRCODE_ADMIN_SHUTDOWN;
+}
+
+/* Logs in and stores the outcome; the caller holds the lock. */
+static void
+login_locked(const ServerOptions *server)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		char	   *version;
+		Session    *session = ask_for_session(server, &version);
+
+		store_session(server, session, version, NULL);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		step_abort();
+		if (is_refusal(error))
+			store_session(server, NULL, NULL, error);
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * In a worker: logs in, unless somebody has since the session that the caller
+ * saw (seen_generation).
+ */
+static void
+login_in_worker(const ServerOptions *server, int64 seen_generation)
+{
+	step_lock_wait(LOCK_LOGIN, server->serverid);
+	PG_TRY();
+	{
+		StoredSession *session = read_session(server);
+
+		if (session->generation > seen_generation && session->current)
+		{
+			if (session->access_token == NULL)
+				raise_stored_error(session);
+		}
+		else
+			login_locked(server);
+	}
+	PG_FINALLY();
+	{
+		step_unlock(LOCK_LOGIN, server->serverid);
+	}
+	PG_END_TRY();
+}
+
+void
+login_run(Oid serverid, int64 seen_generation)
+{
+	ServerOptions *server;
+
+	step_begin();
+	server = server_options_by_oid(serverid);
+	step_end();
+	if (server)
+		login_in_worker(server, seen_generation);
+}
+
+/* In a backend: has a worker log in, and takes over what came of it. */
+static void
+login_by_worker(const ServerOptions *server, int64 seen_generation)
+{
+	WorkerArgs	args = {0};
+	StoredSession *session;
+
+	args.task = WORKER_LOGIN;
+	args.serverid = server->serverid;
+	args.number = seen_generation;
+	worker_run_and_wait(&args);
+
+	session = read_session(server);
+	if (session->generation <= seen_generation)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("could not log in to server \"%s\"", server->name),
+				 errdetail("The background worker that was to log in ended without a result."),
+				 errhint("The server log says why.")));
+	if (session->access_token == NULL)
+		raise_stored_error(session);
+}
+
+/*
+ * Puts a usable session into the api: the stored one, or one from a login.
+ */
+static void
+ensure_session(Org *org, const char *refused_token)
+{
+	StoredSession *session = read_session(org->server);
+
+	if (!is_usable(session, refused_token))
+	{
+		if (step_in_worker)
+			login_in_worker(org->server, session->generation);
+		else
+			login_by_worker(org->server, session->generation);
+		session = read_session(org->server);
+		if (!is_usable(session, refused_token))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+					 errmsg("could not log in to server \"%s\"",
+							org->server->name),
+					 errhint("Server or user mapping were altered meanwhile; try again.")));
+	}
+	api_set_session(org->api, session->instance_url, session->access_token);
+	if (session->version)
+	{
+		MemoryContext old = MemoryContextSwitchTo(org->context);
+
+		org->api->version = pstrdup(session->version);
+		MemoryContextSwitchTo(old);
+	}
+}
+
+/* The org no longer accepts the session (ApiRelogin). */
+static bool
+relogin(SalesforceApi *api, const char *refused_token, void *arg)
+{
+	char	   *refused = pstrdup(refused_token);
+
+	/*
+	 * In the middle of a step (a page that is read again) there is no room for
+	 * the transactions of a login; the step fails and is repeated.
+	 */
+	if (step_in_worker && IsTransactionState())
+		return false;
+	ensure_session((Org *) arg, refused);
+	return true;
+}
+
+Org *
+org_open(const char *server)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "sync org",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Org		   *org = palloc0(sizeof(Org));
+
+	org->context = context;
+	step_begin();
+	org->server = server_options(server);
+	org->credentials = credentials_version(org->server);
+	step_end();
+	org->api = api_create(create_client(org->server),
+						  org->server->client_name, relogin, org);
+	ensure_session(org, NULL);
+	MemoryContextSwitchTo(old);
+	return org;
+}
+
+void
+org_close(Org *org)
+{
+	MemoryContextDelete(org->context);
+}
+
+bool
+org_is_current(const Org *org)
+{
+	ServerOptions *server;
+	bool		current;
+
+	step_begin();
+	server = server_options_by_oid(org->server->serverid);
+	current = server != NULL &&
+		strcmp(server->name, org->server->name) == 0 &&
+		strcmp(credentials_version(server), org->credentials) == 0;
+	step_end();
+	return current;
+}

@@ -1,0 +1,38 @@
+/*-------------------------------------------------------------------------
+ *
+ * login.h
+ *	  The session of a server: kept in one place, shared by all backends.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_LOGIN_H
+#define SYNC_LOGIN_H
+
+#include "fdw.h"
+#include "salesforce/api.h"
+
+/* One org, as a process speaks to it. */
+typedef struct Org
+{
+	MemoryContext context;
+	ServerOptions *server;
+	SalesforceApi *api;
+	char	   *credentials;	/* credentials_version() when it was opened */
+} Org;
+
+/*
+ * org_open: ready to call, logged in if no session is at hand.  Errors of the
+ * login are raised here.  In a worker, to be called between steps.
+ * org_close: releases connections and memory.
+ * org_is_current: false once server or user mapping were altered.
+ */
+extern Org *org_open(const char *server);
+extern void org_close(Org *org);
+extern bool org_is_current(const Org *org);
+
+/* What a worker started for a login does: log in unless somebody has. */
+extern void login_run(Oid serverid, int64 seen_generation);
+
+#endif							/* SYNC_LOGIN_H */

@@ -1,0 +1,47 @@
+/*-------------------------------------------------------------------------
+ *
+ * step.h
+ *	  Steps of work: short transactions of a worker, locks between processes.
+ *
+ * Whatever waits for the network does so between steps.  In a background
+ * worker step_begin starts a transaction and step_end commits it.  In a
+ * backend, which is in its user's transaction all the time, they do nothing;
+ * so code that both run can be written once.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_STEP_H
+#define SYNC_STEP_H
+
+/* True in the background workers of sync; set once, when one starts. */
+extern bool step_in_worker;
+
+/* Allocations between the two go to the context that was current before. */
+extern void step_begin(void);
+extern void step_end(void);
+
+/* After a caught error, in a worker: back to no transaction at all. */
+extern void step_abort(void);
+
+/*
+ * Session-level advisory locks of this database, released by the end of the
+ * process at the latest.  Who holds one is the one process that may do what
+ * it stands for; there is no other bookkeeping that a crash could leave wrong.
+ */
+typedef enum StepLock
+{
+	LOCK_WORKER = 1,			/* by server: running its cycles */
+	LOCK_LOGIN,					/* by server: logging in */
+	LOCK_OBJECT					/* by table: writing rows from Salesforce */
+} StepLock;
+
+extern bool step_lock_try(StepLock lock, Oid oid);
+extern void step_lock_wait(StepLock lock, Oid oid);
+extern void step_unlock(StepLock lock, Oid oid);
+
+/* Sleeps on the latch until it is set or the time is over; interruptible. */
+extern void step_sleep(long milliseconds);
+
+#endif							/* SYNC_STEP_H */

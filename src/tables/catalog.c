@@ -1,0 +1,684 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.c
+ *	  What is synced, how far it has come, and what happened: the tables of
+ *	  schema sync, as structs.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "commands/async.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "tables/catalog.h"
+#include "tables/sql.h"
+
+static const char *const state_names[] = {"new", "copying", "indexing", "live"};
+
+/* One statement that returns nothing of interest. */
+#define RUN(...) \
+	do { \
+		SqlScope	sql_; \
+		sql_begin(&sql_); \
+		(void) sql_run(&sql_, __VA_ARGS__); \
+		sql_end(&sql_); \
+	} while (0)
+
+/*
+ * Reading
+ */
+
+#define SERVER_COLUMNS \
+	"SELECT s.server, s.serverid, s.schema, s.running, s.paused," \
+	" p.next_cycle, p.failures, p.retry_at" \
+	" FROM sync.server s JOIN sync.server_progress p USING (server)"
+
+static SyncServer *
+server_from_row(SqlScope *sql, uint64 row)
+{
+	SyncServer *server = MemoryContextAllocZero(sql->caller,
+												sizeof(SyncServer));
+
+	server->name = sql_text(sql, row, 1);
+	server->serverid = (Oid) sql_int(sql, row, 2);
+	server->schema = sql_text(sql, row, 3);
+	server->running = sql_bool(sql, row, 4);
+	server->paused = sql_bool(sql, row, 5);
+	server->next_cycle = sql_time(sql, row, 6);
+	server->failures = (int) sql_int(sql, row, 7);
+	server->retry_at = sql_time(sql, row, 8);
+	return server;
+}
+
+SyncServer *
+catalog_server(const char *name)
+{
+	SqlScope	sql;
+	SyncServer *server = NULL;
+
+	sql_begin(&sql);
+	if (sql_run(&sql, SERVER_COLUMNS " WHERE s.server = $1", "n", name) > 0)
+		server = server_from_row(&sql, 0);
+	sql_end(&sql);
+	return server;
+}
+
+SyncServer *
+catalog_server_by_oid(Oid serverid)
+{
+	SqlScope	sql;
+	SyncServer *server = NULL;
+
+	sql_begin(&sql);
+	if (sql_run(&sql, SERVER_COLUMNS " WHERE s.serverid = $1",
+				"o", serverid) > 0)
+		server = server_from_row(&sql, 0);
+	sql_end(&sql);
+	return server;
+}
+
+List *
+catalog_servers(void)
+{
+	SqlScope	sql;
+	List	   *servers = NIL;
+	uint64		n;
+
+	sql_begin(&sql);
+	n = sql_run(&sql, SERVER_COLUMNS " ORDER BY s.server", "");
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+		servers = lappend(servers, server_from_row(&sql, i));
+	sql_end(&sql);
+	return servers;
+}
+
+#define OBJECT_COLUMNS \
+	"SELECT o.server, o.object, o.relation::oid, o.fields," \
+	" o.exclude, o.filter, o.on_delete = 'mark'," \
+	" (extract(epoch FROM o.interval) * 1000000)::int8," \
+	" p.state, p.stamp_field, p.has_isdeleted, p.undeletable, p.deletable," \
+	" p.replicateable, p.cursor, p.rows, p.due, p.job, p.job_version," \
+	" p.job_records, p.locator, p.described, p.describe_tag, p.failures," \
+	" p.retry_at" \
+	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
+	" WHERE o.enabled AND o.server = $1"
+
+static SyncState
+state_from_name(const char *name)
+{
+	for (size_t i = 0; i < lengthof(state_names); i++)
+	{
+		if (strcmp(state_names[i], name) == 0)
+			return (SyncState) i;
+	}
+	elog(ERROR, "unknown state \"%s\"", name);
+}
+
+static SyncObject *
+object_from_row(SqlScope *sql, uint64 row)
+{
+	SyncObject *object = MemoryContextAllocZero(sql->caller,
+												sizeof(SyncObject));
+
+	object->server = sql_text(sql, row, 1);
+	object->object = sql_text(sql, row, 2);
+	object->relid = (Oid) sql_int(sql, row, 3);
+	object->only_fields = sql_list(sql, row, 4);
+	object->exclude = sql_list(sql, row, 5);
+	object->filter = sql_text(sql, row, 6);
+	object->mark = sql_bool(sql, row, 7);
+	object->interval = sql_is_null(sql, row, 8) ? -1 : sql_int(sql, row, 8);
+	object->state = state_from_name(sql_text(sql, row, 9));
+	object->stamp_field = sql_text(sql, row, 10);
+	object->has_isdeleted = sql_bool(sql, row, 11);
+	object->undeletable = sql_bool(sql, row, 12);
+	object->deletable = sql_bool(sql, row, 13);
+	object->replicateable = sql_bool(sql, row, 14);
+	object->cursor = sql_time(sql, row, 15);
+	object->rows = sql_int(sql, row, 16);
+	object->due = sql_time(sql, row, 17);
+	object->job = sql_text(sql, row, 18);
+	object->job_version = sql_text(sql, row, 19);
+	object->job_records = sql_is_null(sql, row, 20) ? -1 : sql_int(sql, row, 20);
+	object->locator = sql_text(sql, row, 21);
+	object->described = sql_time(sql, row, 22);
+	object->describe_tag = sql_text(sql, row, 23);
+	object->failures = (int) sql_int(sql, row, 24);
+	object->retry_at = sql_time(sql, row, 25);
+	return object;
+}
+
+SyncObject *
+catalog_object(const char *server, const char *name)
+{
+	SqlScope	sql;
+	SyncObject *object = NULL;
+
+	sql_begin(&sql);
+	if (sql_run(&sql, OBJECT_COLUMNS
+				" AND lower(o.object) = lower($2)",
+				"nt", server, name) > 0)
+		object = object_from_row(&sql, 0);
+	sql_end(&sql);
+	return object;
+}
+
+List *
+catalog_objects(const char *server)
+{
+	SqlScope	sql;
+	List	   *objects = NIL;
+	uint64		n;
+
+	sql_begin(&sql);
+	n = sql_run(&sql, OBJECT_COLUMNS " ORDER BY o.object", "n", server);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+		objects = lappend(objects, object_from_row(&sql, i));
+	sql_end(&sql);
+	return objects;
+}
+
+List *
+catalog_synced_objects(const char *server)
+{
+	SqlScope	sql;
+	List	   *names = NIL;
+	uint64		n;
+
+	sql_begin(&sql);
+	n = sql_run(&sql, "SELECT object FROM sync.object"
+				" WHERE enabled AND server = $1", "n", server);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+		names = lappend(names, sql_text(&sql, i, 1));
+	sql_end(&sql);
+	return names;
+}
+
+static SyncField *
+field_from_row(SqlScope *sql, uint64 row)
+{
+	SyncField  *field = MemoryContextAllocZero(sql->caller, sizeof(SyncField));
+
+	field->field = sql_text(sql, row, 1);
+	field->attname = sql_text(sql, row, 2);
+	field->type = sql_text(sql, row, 3);
+	field->label = sql_text(sql, row, 4);
+	field->length = (int) sql_int(sql, row, 5);
+	field->digits = (int) sql_int(sql, row, 6);
+	field->precision = (int) sql_int(sql, row, 7);
+	field->scale = (int) sql_int(sql, row, 8);
+	field->nillable = sql_bool(sql, row, 9);
+	field->createable = sql_bool(sql, row, 10);
+	field->updateable = sql_bool(sql, row, 11);
+	field->defaulted = sql_bool(sql, row, 12);
+	field->calculated = sql_bool(sql, row, 13);
+	field->external_id = sql_bool(sql, row, 14);
+	field->reference_to = sql_list(sql, row, 15);
+	return field;
+}
+
+List *
+catalog_fields(const SyncObject *object)
+{
+	SqlScope	sql;
+	List	   *fields = NIL;
+	uint64		n;
+
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				"SELECT field, attname, type, label, length, digits,"
+				" precision, scale, nillable, createable, updateable,"
+				" defaulted, calculated, external_id, reference_to"
+				" FROM sync.field WHERE server = $1 AND object = $2"
+				" ORDER BY ordinal", "nt", object->server, object->object);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+		fields = lappend(fields, field_from_row(&sql, i));
+	sql_end(&sql);
+	return fields;
+}
+
+/*
+ * Progress of an object
+ */
+
+void
+catalog_copy_started(const SyncObject *object, TimestampTz cursor,
+					 const char *job, const char *version, int64 records)
+{
+	RUN("UPDATE sync.progress SET state = 'copying', cursor = $3, job = $4,"
+		" job_version = $5, job_records = nullif($6, -1), locator = NULL,"
+		" rows = 0 WHERE server = $1 AND object = $2",
+		"ntzttl", object->server, object->object, cursor, job, version,
+		records);
+}
+
+void
+catalog_copy_advanced(const SyncObject *object, int64 rows,
+					  const char *locator)
+{
+	RUN("UPDATE sync.progress SET rows = rows + $3, locator = $4,"
+		" failures = 0, retry_at = NULL, last_error = NULL"
+		" WHERE server = $1 AND object = $2",
+		"ntlt", object->server, object->object, rows, locator);
+}
+
+void
+catalog_copy_reset(const SyncObject *object)
+{
+	RUN("UPDATE sync.progress SET state = 'new', cursor = NULL, job = NULL,"
+		" job_version = NULL, job_records = NULL, locator = NULL, rows = 0"
+		" WHERE server = $1 AND object = $2",
+		"nt", object->server, object->object);
+}
+
+void
+catalog_state(const SyncObject *object, SyncState state)
+{
+	RUN("UPDATE sync.progress SET state = $3"
+		" WHERE server = $1 AND object = $2",
+		"ntt", object->server, object->object, state_names[state]);
+}
+
+void
+catalog_pulled(const SyncObject *object, TimestampTz cursor,
+			   TimestampTz started, int64 rows_added, TimestampTz due)
+{
+	RUN("UPDATE sync.progress SET cursor = coalesce($3, cursor),"
+		" last_synced = $4, rows = rows + $5, due = $6,"
+		" failures = 0, retry_at = NULL, last_error = NULL"
+		" WHERE server = $1 AND object = $2",
+		"ntzzlz", object->server, object->object, cursor, started,
+		rows_added, due);
+}
+
+void
+catalog_rows_added(const SyncObject *object, int64 rows)
+{
+	RUN("UPDATE sync.progress SET rows = rows + $3"
+		" WHERE server = $1 AND object = $2",
+		"ntl", object->server, object->object, rows);
+}
+
+/* All rows will be read again by the next pull, and merged. */
+void
+catalog_cursor_reset(const SyncObject *object)
+{
+	RUN("UPDATE sync.progress SET cursor = '-infinity', due = NULL"
+		" WHERE server = $1 AND object = $2 AND state = 'live'",
+		"nt", object->server, object->object);
+}
+
+void
+catalog_object_failed(const SyncObject *object, TimestampTz retry_at,
+					  const char *error)
+{
+	RUN("UPDATE sync.progress SET failures = failures + 1, retry_at = $3,"
+		" last_error = $4 WHERE server = $1 AND object = $2",
+		"ntzt", object->server, object->object, retry_at, error);
+}
+
+void
+catalog_described(const SyncObject *object, const char *tag)
+{
+	RUN("UPDATE sync.progress SET described = now(),"
+		" describe_tag = coalesce($3, describe_tag)"
+		" WHERE server = $1 AND object = $2",
+		"ntt", object->server, object->object, tag);
+}
+
+void
+catalog_add_fields(const SyncObject *object, List *fields)
+{
+	SqlScope	sql;
+	ListCell   *lc;
+
+	sql_begin(&sql);
+	foreach(lc, fields)
+	{
+		SyncField  *f = (SyncField *) lfirst(lc);
+
+		(void) sql_run(&sql,
+					   "INSERT INTO sync.field (server, object, field, attname,"
+					   " ordinal, type, label, length, digits, precision, scale,"
+					   " nillable, createable, updateable, defaulted, calculated,"
+					   " external_id, reference_to)"
+					   " SELECT $1, $2, $3, $4,"
+					   " coalesce(max(ordinal), 0) + 1, $5, $6, $7, $8, $9, $10,"
+					   " $11, $12, $13, $14, $15, $16, coalesce($17, '{}')"
+					   " FROM sync.field WHERE server = $1 AND object = $2"
+					   " ON CONFLICT (server, object, field) DO UPDATE SET"
+					   " attname = excluded.attname, type = excluded.type,"
+					   " label = excluded.label, length = excluded.length,"
+					   " digits = excluded.digits,"
+					   " precision = excluded.precision,"
+					   " scale = excluded.scale, nillable = excluded.nillable,"
+					   " createable = excluded.createable,"
+					   " updateable = excluded.updateable,"
+					   " defaulted = excluded.defaulted,"
+					   " calculated = excluded.calculated,"
+					   " external_id = excluded.external_id,"
+					   " reference_to = excluded.reference_to",
+					   "nttnttiiiibbbbbbT", object->server, object->object,
+					   f->field, f->attname, f->type, f->label, f->length,
+					   f->digits, f->precision, f->scale, f->nillable,
+					   f->createable, f->updateable, f->defaulted,
+					   f->calculated, f->external_id, f->reference_to);
+	}
+	sql_end(&sql);
+}
+
+void
+catalog_remove_field(const SyncObject *object, const char *field)
+{
+	RUN("DELETE FROM sync.field"
+		" WHERE server = $1 AND object = $2 AND field = $3",
+		"ntt", object->server, object->object, field);
+}
+
+/*
+ * Progress of a server
+ */
+
+void
+catalog_cycle_done(const char *server, TimestampTz next_cycle)
+{
+	RUN("UPDATE sync.server_progress SET next_cycle = $2,"
+		" last_cycle = now(), failures = 0, retry_at = NULL,"
+		" last_error = NULL WHERE server = $1",
+		"nz", server, next_cycle);
+}
+
+void
+catalog_server_failed(const char *server, TimestampTz retry_at,
+					  const char *error)
+{
+	RUN("UPDATE sync.server_progress SET failures = failures + 1,"
+		" retry_at = $2, last_error = $3 WHERE server = $1",
+		"nzt", server, retry_at, error);
+}
+
+void
+catalog_limits(const char *server, int64 used, int64 max)
+{
+	RUN("UPDATE sync.server_progress SET limit_used = $2, limit_max = $3"
+		" WHERE server = $1",
+		"nll", server, used, max);
+}
+
+void
+catalog_count_calls(const char *server, const char *kind, int64 calls)
+{
+	RUN("INSERT INTO sync.calls AS c (server, hour, kind, calls)"
+		" VALUES ($1, date_trunc('hour', now()), $2, $3)"
+		" ON CONFLICT (server, hour, kind)"
+		" DO UPDATE SET calls = c.calls + $3",
+		"ntl", server, kind, calls);
+}
+
+int64
+catalog_calls_today(const char *server)
+{
+	SqlScope	sql;
+	int64		calls;
+
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "SELECT coalesce(sum(calls), 0)::int8"
+				   " FROM sync.calls WHERE server = $1"
+				   " AND hour > now() - interval '24 hours'",
+				   "n", server);
+	calls = sql_int(&sql, 0, 1);
+	sql_end(&sql);
+	return calls;
+}
+
+/*
+ * sync.log
+ */
+
+int64
+catalog_next_run(void)
+{
+	SqlScope	sql;
+	int64		run;
+
+	sql_begin(&sql);
+	(void) sql_run(&sql, "SELECT nextval('sync.run')", "");
+	run = sql_int(&sql, 0, 1);
+	sql_end(&sql);
+	return run;
+}
+
+int64
+catalog_log_start(int64 run, const char *server, const char *object,
+				  const char *operation)
+{
+	SqlScope	sql;
+	int64		seq;
+
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "INSERT INTO sync.log (run, server, object, operation,"
+				   " started, outcome, pid)"
+				   " VALUES ($1, $2, $3, $4, clock_timestamp(),"
+				   " 'running', $5) RETURNING seq",
+				   "lntti", run, server, object, operation, MyProcPid);
+	seq = sql_int(&sql, 0, 1);
+	sql_end(&sql);
+	return seq;
+}
+
+void
+catalog_log_end(int64 seq, const SyncCounts *counts, const char *outcome)
+{
+	RUN("UPDATE sync.log SET ended = clock_timestamp(), pid = NULL,"
+		" new = $2, updated = $3, deleted = $4, skipped = $5, failed = $6,"
+		" calls = $7, outcome = $8 WHERE seq = $1",
+		"lllllllt", seq, counts->inserted, counts->updated, counts->deleted,
+		counts->skipped, counts->failed, counts->calls, outcome);
+}
+
+void
+catalog_log_whole(int64 run, const char *server, const char *object,
+				  const char *operation, TimestampTz started,
+				  const SyncCounts *counts, const char *outcome)
+{
+	RUN("INSERT INTO sync.log (run, server, object, operation, started, ended,"
+		" new, updated, deleted, skipped, failed, calls, outcome)"
+		" VALUES ($1, $2, $3, $4, $5, clock_timestamp(), $6, $7,"
+		" $8, $9, $10, $11, $12)",
+		"lnttLllllllt", run, server, object, operation, started,
+		counts->inserted, counts->updated, counts->deleted, counts->skipped,
+		counts->failed, counts->calls, outcome);
+}
+
+/* Steps whose process is gone did not end; say so. */
+void
+catalog_log_interrupted(const char *server)
+{
+	RUN("UPDATE sync.log SET outcome = 'interrupted', pid = NULL,"
+		" ended = clock_timestamp()"
+		" WHERE server = $1 AND outcome = 'running' AND NOT EXISTS"
+		" (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = log.pid)",
+		"n", server);
+}
+
+void
+catalog_log_trim(const char *server, TimestampTz before)
+{
+	RUN("DELETE FROM sync.log WHERE server = $1 AND started < $2"
+		" AND outcome <> 'running'", "nL", server, before);
+	RUN("DELETE FROM sync.calls WHERE server = $1"
+		" AND hour < least($2, now() - interval '25 hours')",
+		"nL", server, before);
+}
+
+/*
+ * sync.failures
+ */
+
+void
+catalog_failure(const char *server, const char *object,
+				const char *operation, const char *record, const char *code,
+				const char *message, const char *hint)
+{
+	RUN("INSERT INTO sync.failures AS f (server, object, operation, record,"
+		" code, message, hint) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+		" ON CONFLICT (server, coalesce(object, ''), operation,"
+		" coalesce(record, ''), code) DO UPDATE SET"
+		" message = $6, hint = $7, count = f.count + 1,"
+		" last_seen = clock_timestamp()",
+		"ntttttt", server, object, operation, record, code, message, hint);
+}
+
+void
+catalog_step_recovered(const char *server, const char *object,
+					   const char *operation)
+{
+	RUN("DELETE FROM sync.failures WHERE server = $1"
+		" AND object IS NOT DISTINCT FROM $2 AND operation = $3"
+		" AND record IS NULL",
+		"ntt", server, object, operation);
+}
+
+void
+catalog_rows_recovered(const SyncObject *object, Oid stage, TimestampTz since)
+{
+	char	   *statement;
+
+	statement = psprintf("DELETE FROM sync.failures WHERE server = $1"
+						 " AND object = $2 AND record IS NOT NULL"
+						 " AND operation IN ('copy', 'pull')"
+						 " AND last_seen < $3"
+						 " AND record IN (SELECT id FROM %s)",
+						 quote_qualified_identifier("pg_temp",
+													get_rel_name(stage)));
+	RUN(statement, "ntL", object->server, object->object, since);
+}
+
+List *
+catalog_failed_records(const SyncObject *object, TimestampTz before,
+					   int limit)
+{
+	SqlScope	sql;
+	List	   *ids = NIL;
+	uint64		n;
+
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				"SELECT record FROM sync.failures WHERE server = $1"
+				" AND object = $2 AND record IS NOT NULL"
+				" AND operation IN ('copy', 'pull') AND last_seen < $3"
+				" ORDER BY last_seen LIMIT $4",
+				"ntLi", object->server, object->object, before, limit);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+		ids = lappend(ids, sql_text(&sql, i, 1));
+	sql_end(&sql);
+	return ids;
+}
+
+void
+catalog_notify(const char *event, const char *server, const char *object,
+			   const char *detail)
+{
+	StringInfoData payload;
+
+	initStringInfo(&payload);
+	appendStringInfoString(&payload, "{\"event\": ");
+	escape_json(&payload, event);
+	appendStringInfoString(&payload, ", \"server\": ");
+	escape_json(&payload, server);
+	if (object)
+	{
+		appendStringInfoString(&payload, ", \"object\": ");
+		escape_json(&payload, object);
+	}
+	if (detail)
+	{
+		int			room = pg_mbcliplen(detail, strlen(detail), 1000);
+
+		appendStringInfoString(&payload, ", \"detail\": ");
+		escape_json(&payload, pnstrdup(detail, room));
+	}
+	appendStringInfoChar(&payload, '}');
+	Async_Notify("sync", payload.data);
+}
+
+/*
+ * Processes
+ */
+
+void
+catalog_worker_started(Oid serverid, int pid)
+{
+	RUN("INSERT INTO sync.worker (serverid, pid) VALUES ($1, $2)"
+		" ON CONFLICT (serverid) DO UPDATE SET pid = $2",
+		"oi", serverid, pid);
+}
+
+int
+catalog_worker_pid(Oid serverid)
+{
+	SqlScope	sql;
+	int			pid = 0;
+
+	sql_begin(&sql);
+	if (sql_run(&sql, "SELECT pid FROM sync.worker WHERE serverid = $1",
+				"o", serverid) > 0)
+		pid = (int) sql_int(&sql, 0, 1);
+	sql_end(&sql);
+	return pid;
+}
+
+/*
+ * Which copy of the database this is.  A dump restored elsewhere, or a copy
+ * made with CREATE DATABASE ... TEMPLATE, differs; a physical standby after
+ * failover does not.
+ */
+char *
+catalog_origin(void)
+{
+	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
+}
+
+bool
+catalog_reconcile(void)
+{
+	SqlScope	sql;
+	bool		paused;
+
+	sql_begin(&sql);
+	/* Renamed: the oid is known, the name is not. */
+	(void) sql_run(&sql,
+				   "UPDATE sync.server s SET server = f.srvname"
+				   " FROM pg_catalog.pg_foreign_server f"
+				   " WHERE f.oid = s.serverid AND f.srvname <> s.server"
+				   " AND NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server g"
+				   " WHERE g.srvname = s.server)", "");
+	/* Restored: the name is known, with another oid. */
+	(void) sql_run(&sql,
+				   "UPDATE sync.server s SET serverid = f.oid"
+				   " FROM pg_catalog.pg_foreign_server f"
+				   " WHERE f.srvname = s.server AND f.oid <> s.serverid", "");
+	paused = sql_run(&sql,
+					 "UPDATE sync.server SET paused = true, origin = $1"
+					 " WHERE origin <> $1", "t", catalog_origin()) > 0;
+	sql_end(&sql);
+	return paused;
+}

@@ -1,0 +1,182 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.h
+ *	  What is synced, how far it has come, and what happened: the tables of
+ *	  schema sync, as structs.
+ *
+ * All functions need an open transaction and do their part of it.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_CATALOG_H
+#define SYNC_CATALOG_H
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+typedef struct SyncServer
+{
+	char	   *name;
+	Oid			serverid;
+	char	   *schema;
+	bool		running;
+	bool		paused;
+	TimestampTz next_cycle;		/* 0 = at once */
+	int			failures;		/* in a row */
+	TimestampTz retry_at;
+} SyncServer;
+
+typedef struct SyncField
+{
+	char	   *field;
+	char	   *attname;
+	char	   *type;			/* Salesforce's word */
+	char	   *label;
+	int			length;
+	int			digits;
+	int			precision;
+	int			scale;
+	bool		nillable;
+	bool		createable;
+	bool		updateable;
+	bool		defaulted;
+	bool		calculated;
+	bool		external_id;
+	List	   *reference_to;	/* of char * */
+} SyncField;
+
+typedef enum SyncState
+{
+	STATE_NEW,					/* nothing copied yet */
+	STATE_COPYING,				/* pages come in */
+	STATE_INDEXING,				/* rows are there, keys are not */
+	STATE_LIVE
+} SyncState;
+
+typedef struct SyncObject
+{
+	char	   *server;
+	char	   *object;
+	Oid			relid;
+	List	   *only_fields;	/* "fields" option; NIL = all */
+	List	   *exclude;
+	char	   *filter;			/* SOQL condition; or NULL */
+	bool		mark;			/* on_delete = mark */
+	int64		interval;		/* microseconds; -1 = the server's */
+
+	SyncState	state;
+	char	   *stamp_field;
+	bool		has_isdeleted;
+	bool		undeletable;
+	bool		deletable;
+	bool		replicateable;
+	TimestampTz cursor;			/* 0 = none */
+	int64		rows;
+	TimestampTz due;			/* 0 = at once */
+	char	   *job;
+	char	   *job_version;
+	int64		job_records;	/* -1 = not known */
+	char	   *locator;
+	TimestampTz described;
+	char	   *describe_tag;
+	int			failures;
+	TimestampTz retry_at;
+} SyncObject;
+
+typedef struct SyncCounts
+{
+	int64		inserted;
+	int64		updated;
+	int64		deleted;
+	int64		skipped;
+	int64		failed;
+	int64		calls;
+} SyncCounts;
+
+/* Reading */
+extern SyncServer *catalog_server(const char *server);
+extern SyncServer *catalog_server_by_oid(Oid serverid);
+extern List *catalog_servers(void); /* of SyncServer *, all of the database */
+extern SyncObject *catalog_object(const char *server, const char *object);
+extern List *catalog_objects(const char *server);	/* of SyncObject * */
+extern List *catalog_fields(const SyncObject *object);	/* of SyncField * */
+extern List *catalog_synced_objects(const char *server);	/* names */
+
+/* Progress of an object; each writes what its name says and nothing else */
+extern void catalog_copy_started(const SyncObject *object, TimestampTz cursor,
+								 const char *job, const char *version,
+								 int64 records);
+extern void catalog_copy_advanced(const SyncObject *object, int64 rows,
+								  const char *locator);
+extern void catalog_copy_reset(const SyncObject *object);
+extern void catalog_state(const SyncObject *object, SyncState state);
+extern void catalog_pulled(const SyncObject *object, TimestampTz cursor,
+						   TimestampTz started, int64 rows_added,
+						   TimestampTz due);
+extern void catalog_rows_added(const SyncObject *object, int64 rows);
+extern void catalog_cursor_reset(const SyncObject *object);
+extern void catalog_object_failed(const SyncObject *object, TimestampTz retry_at,
+								  const char *error);
+extern void catalog_described(const SyncObject *object, const char *tag);
+extern void catalog_add_fields(const SyncObject *object, List *fields);
+extern void catalog_remove_field(const SyncObject *object, const char *field);
+
+/* Progress of a server */
+extern void catalog_cycle_done(const char *server, TimestampTz next_cycle);
+extern void catalog_server_failed(const char *server, TimestampTz retry_at,
+								  const char *error);
+extern void catalog_limits(const char *server, int64 used, int64 max);
+extern void catalog_count_calls(const char *server, const char *kind,
+								int64 calls);
+extern int64 catalog_calls_today(const char *server);	/* last 24 h */
+
+/* sync.log */
+extern int64 catalog_next_run(void);
+extern int64 catalog_log_start(int64 run, const char *server,
+							   const char *object, const char *operation);
+extern void catalog_log_end(int64 seq, const SyncCounts *counts,
+							const char *outcome);
+extern void catalog_log_whole(int64 run, const char *server,
+							  const char *object, const char *operation,
+							  TimestampTz started, const SyncCounts *counts,
+							  const char *outcome);
+extern void catalog_log_interrupted(const char *server);
+extern void catalog_log_trim(const char *server, TimestampTz before);
+
+/*
+ * sync.failures.  One row for each server, object, operation, record and code,
+ * counted up when it happens again.  catalog_step_recovered removes those of a
+ * step that has gone well (NULL object: of the server as a whole),
+ * catalog_rows_recovered those of records that stand in the stage and were not
+ * refused again since the given moment.  catalog_failed_records lists ids of
+ * set-aside rows last tried before the given moment.
+ */
+extern void catalog_failure(const char *server, const char *object,
+							const char *operation, const char *record,
+							const char *code, const char *message,
+							const char *hint);
+extern void catalog_step_recovered(const char *server, const char *object,
+								   const char *operation);
+extern void catalog_rows_recovered(const SyncObject *object, Oid stage,
+								   TimestampTz since);
+extern List *catalog_failed_records(const SyncObject *object,
+									TimestampTz before, int limit);
+
+/* A small JSON message on channel sync, sent when the transaction commits. */
+extern void catalog_notify(const char *event, const char *server,
+						   const char *object, const char *detail);
+
+/* The process that serves a server, for waking it. */
+extern void catalog_worker_started(Oid serverid, int pid);
+extern int	catalog_worker_pid(Oid serverid);
+
+/*
+ * Follows ALTER SERVER ... RENAME and a restored dump (other oids), and pauses
+ * what was restored into another database: true if it paused anything.
+ */
+extern bool catalog_reconcile(void);
+extern char *catalog_origin(void);
+
+#endif							/* SYNC_CATALOG_H */
