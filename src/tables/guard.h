@@ -14,6 +14,16 @@
 #ifndef SYNC_GUARD_H
 #define SYNC_GUARD_H
 
+typedef struct ApplyState
+{
+	Oid			user;			/* the caller's */
+	int			sec_context;
+	Oid			owner;			/* the table's */
+	int			owner_context;
+	int			guc_level;		/* search_path = '' while applying */
+	bool		marked;
+} ApplyState;
+
 /*
  * apply_begin .. apply_end: between them the process writes to relid as the
  * table's owner, in a security-restricted operation, marked as the sync.  On
@@ -21,20 +31,27 @@
  * cleared by apply_end or, on error, by a transaction callback, so that PG_TRY
  * is not needed.  Not nestable.
  *
+ * Deferred constraints are checked at once, here and for the rest of the
+ * transaction: until the commit they would wait for code of the owner's to be
+ * run by whoever is connected, which a restricted operation refuses.
+ *
+ * owner_begin .. owner_end: the same user and restrictions without the mark.
+ *
+ * apply_suspend .. apply_resume: between them the caller is itself again, for
+ * code that is no part of the writing, such as reading from the org.
+ *
  * guard_create_triggers: statement triggers that refuse INSERT, UPDATE, DELETE
  * and TRUNCATE by anybody but the sync (ENABLE ALWAYS, so that
- * session_replication_role does not switch them off).
- * guard_drop_triggers: makes the table an ordinary one.
+ * session_replication_role does not switch them off), on the table and its
+ * partitions.  They depend on the extension: DROP EXTENSION sync leaves
+ * ordinary tables.  guard_drop_triggers: makes the table an ordinary one.
  */
-typedef struct ApplyState
-{
-	Oid			user;
-	int			sec_context;
-	int			guc_level;		/* search_path = '' while applying */
-} ApplyState;
-
 extern void apply_begin(Oid relid, ApplyState *state);
 extern void apply_end(ApplyState *state);
+extern void owner_begin(Oid owner, ApplyState *state);
+extern void owner_end(ApplyState *state);
+extern void apply_suspend(const ApplyState *state);
+extern void apply_resume(const ApplyState *state);
 extern void guard_create_triggers(Oid relid);
 extern void guard_drop_triggers(Oid relid);
 

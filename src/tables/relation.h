@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ *
+ * relation.h
+ *	  A synced table by its OID: names for SQL and for people, its owner, and
+ *	  statements on it.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_RELATION_H
+#define SYNC_RELATION_H
+
+#include "nodes/pg_list.h"
+
+/*
+ * relation_sql: schema.table quoted for SQL.  relation_label: schema.table as
+ * it is, for messages.  Both raise ERRCODE_UNDEFINED_TABLE when it is gone.
+ *
+ * relation_run: runs statements as the current user and returns the rows that
+ * the last of them processed; relation_run_args with parameters.
+ * relation_number, relation_texts: the first column of the first row, or of
+ * all rows (in the caller's memory), that a query returned.
+ */
+extern char *relation_sql(Oid relid);
+extern char *relation_label(Oid relid);
+extern Oid	relation_owner(Oid relid);
+
+extern uint64 relation_run(const char *sql);
+extern uint64 relation_run_args(const char *sql, int nargs, Oid *types,
+								Datum *values);
+extern int64 relation_number(const char *sql);
+extern List *relation_texts(const char *sql, int nargs, Oid *types,
+							Datum *values);
+
+#endif							/* SYNC_RELATION_H */
