@@ -346,7 +346,12 @@ class SObject:
         """
         out = []
         if self.field("SystemModstamp"):
-            out.append(("SystemModstamp", '"SystemModstamp", "Id"'))
+            # With the flags that every query looks at, it answers "how many
+            # have changed since" by itself.
+            flags = ["IsDeleted", "IsArchived"]
+            out.append(("SystemModstamp", ", ".join(
+                '"%s"' % name for name in ["SystemModstamp", "Id"] + flags
+                if self.field(name))))
         for field in self.fields:
             if not field.stored:
                 continue
