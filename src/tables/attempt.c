@@ -1,0 +1,134 @@
+/*-------------------------------------------------------------------------
+ *
+ * attempt.c
+ *	  Finding the rows that PostgreSQL will not take among many that it will.
+ *
+ * One bad row must stop only itself.  A subtransaction per row would cost more
+ * than the row, so many rows share one, and only when it fails are they halved
+ * around the row at fault: as good as free when there is none, and a handful
+ * of repetitions for each that there is.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "tables/attempt.h"
+
+/*
+ * Can a single row be the cause?  Not what says that something is wrong with
+ * the table, the database, the connection or the server, and would be so for
+ * every row, or that it is worth another try as a whole.  All else is: data
+ * exceptions (22), violated constraints (23), values too long for an index
+ * (54), and whatever SQLSTATE a user's trigger may choose to raise.
+ */
+static bool
+is_fault_of_a_row(const ErrorData *error)
+{
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_FEATURE_NOT_SUPPORTED:
+		case ERRCODE_INVALID_CURSOR_STATE:
+		case ERRCODE_INVALID_TRANSACTION_STATE:
+		case ERRCODE_INVALID_SQL_STATEMENT_NAME:
+		case ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION:
+		case ERRCODE_DEPENDENT_PRIVILEGE_DESCRIPTORS_STILL_EXIST:
+		case ERRCODE_INVALID_TRANSACTION_TERMINATION:
+		case ERRCODE_INVALID_CURSOR_NAME:
+		case ERRCODE_SAVEPOINT_EXCEPTION:
+		case ERRCODE_INVALID_CATALOG_NAME:
+		case ERRCODE_INVALID_SCHEMA_NAME:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_CONFIG_FILE_ERROR:
+		case ERRCODE_FDW_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return false;
+		default:
+			return true;
+	}
+}
+
+ErrorData *
+attempt(void (*body) (void *arg), void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		body(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+
+	if (error != NULL && !is_fault_of_a_row(error))
+		ReThrowError(error);
+	return error;
+}
+
+typedef struct Range
+{
+	const Bisection *how;
+	int			first;
+	int			last;
+} Range;
+
+static void
+apply_range(void *arg)
+{
+	Range	   *range = arg;
+
+	range->how->apply(range->how->arg, range->first, range->last);
+}
+
+void
+bisect(const Bisection *how, int first, int last)
+{
+	Range		range;
+	ErrorData  *error;
+	int			middle = first + (last - first) / 2;
+
+	CHECK_FOR_INTERRUPTS();
+	if (first >= last)
+		return;
+
+	range.how = how;
+	range.first = first;
+	range.last = last;
+	error = attempt(apply_range, &range);
+	if (error == NULL)
+		return;
+
+	if (last - first == 1)
+		how->refuse(how->arg, first, error);
+	FreeErrorData(error);
+	if (last - first > 1)
+	{
+		bisect(how, first, middle);
+		bisect(how, middle, last);
+	}
+}
