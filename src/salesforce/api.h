@@ -99,7 +99,7 @@ extern void api_choose_version(SalesforceApi *api, const char *wanted);
 
 /*
  * api_call: one call; path is relative to /services/data/vXX.X ("/limits"), or
- * absolute if it begins with /services/.  headers may be NIL.  body is JSON
+ * absolute if it begins with /services/.  Either way it stays on the instance.  headers may be NIL.  body is JSON
  * text or NULL.  Returns the answer of any status below 400 (304 included).
  *
  * A 401 INVALID_SESSION_ID is answered by one new login and one repetition.
@@ -138,6 +138,16 @@ extern HttpStream *api_open(SalesforceApi *api, ApiKind kind,
  */
 extern void api_read_error(SalesforceApi *api, int status, const char *body);
 extern void api_raise(SalesforceApi *api, const char *what) pg_attribute_noreturn();
+
+/*
+ * The same from an error that is already parsed (a part of a Composite answer,
+ * body may be NULL), and from words alone (the message of a failed job, an
+ * answer that makes no sense).  code and message are copied.
+ */
+extern void api_read_error_json(SalesforceApi *api, int status,
+								const Json *body);
+extern void api_set_error(SalesforceApi *api, int status, const char *code,
+						  const char *message);
 
 /* The org's clock now: its latest Date header carried on by our clock. */
 extern TimestampTz api_now(const SalesforceApi *api);

@@ -37,6 +37,10 @@ typedef struct HttpRequest
 	const char *body;			/* NULL = none */
 	Size		body_len;
 	Size		max_answer;		/* bytes; 0 = HTTP_MAX_ANSWER */
+	bool		once;			/* must not reach the server twice: libcurl
+								 * repeats a request by itself when a reused
+								 * connection turns out to be dead, so such a
+								 * request gets a new connection */
 } HttpRequest;
 
 /* What an answer held in memory may be at the most, after inflating. */
