@@ -37,7 +37,9 @@ typedef struct TableSpec
  * owned by owner, with the guard triggers (guard.h), without keys and indexes.
  * ERRCODE_DUPLICATE_TABLE, saying what holds the name, if it is taken.
  *
- * schema_add_columns, schema_comment: DDL for fields that came later.
+ * schema_add_columns, schema_comment: DDL for fields that came later; what is
+ * there already stays as it is.  Waits for its lock for three seconds at most,
+ * ERRCODE_LOCK_NOT_AVAILABLE then: to be tried again with the next cycle.
  *
  * schema_build_keys: PRIMARY KEY (id) and one index per name in indexed, what
  * is there already left alone.  Duplicate ids (a page that a broken proxy
