@@ -158,6 +158,7 @@ class Org:
         self.bulk = None
         self.ingest = None
         self.id = None
+        self.system_user = None             # sees everything
         self.login_url = self.instance_url = None
         self.info = {}
         self.calls = collections.deque(maxlen=200000)

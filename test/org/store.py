@@ -145,6 +145,19 @@ class Store:
             self._writer.execute("PRAGMA analysis_limit = 1000")
             self._writer.execute("ANALYZE")
 
+    def writer_for_seed(self):
+        """The bare connection, for filling tables before anybody reads them."""
+        return self._writer
+
+    def note_deleted(self):
+        """Enter the rows that came deleted into the log of deletes."""
+        with self._lock:
+            for obj in self.schema.objects:
+                if obj.field("IsDeleted") and obj.field("SystemModstamp"):
+                    self._writer.execute(
+                        'INSERT OR IGNORE INTO sys_deleted SELECT ?, "Id", "SystemModstamp", "Id" '
+                        'FROM "%s" WHERE "IsDeleted" = 1' % obj.name, (obj.name,))
+
     def add_table(self, obj):
         with self._lock:
             self._writer.execute(obj.create_table())
