@@ -16,6 +16,7 @@ OBJS = \
 	src/functions.o \
 	src/fdw.o \
 	src/login.o \
+	src/step.o \
 	src/mapping.o \
 	src/pull.o \
 	src/copy.o \
@@ -30,7 +31,12 @@ OBJS = \
 	src/salesforce/query.o \
 	src/salesforce/bulk.o \
 	src/salesforce/id.o \
+	src/salesforce/text.o \
+	src/salesforce/url.o \
 	src/tables/catalog.o \
+	src/tables/sql.o \
+	src/tables/relation.o \
+	src/tables/attempt.o \
 	src/tables/schema.o \
 	src/tables/load.o \
 	src/tables/merge.o \
