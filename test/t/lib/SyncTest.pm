@@ -21,6 +21,7 @@ package SyncTest;
 use strict;
 use warnings;
 use Exporter 'import';
+use IPC::Run;
 use JSON::PP;
 use Org;
 use PostgreSQL::Test::Cluster;
@@ -31,7 +32,7 @@ my $json = JSON::PP->new->utf8;
 
 our @EXPORT = qw(
   sync_node connect_org options_of sql_error wait_for wait_live wait_log
-  enable_all sync_now same_rows rows_of wait_until quote
+  enable_all sync_now same_rows rows_of wait_until quote sql_start sql_end
 );
 
 # A started server with the extension in its database postgres.  preload => 0
@@ -123,6 +124,27 @@ sub sql_error
 
     isnt($status, 0, 'is refused: ' . substr($sql =~ s/\s+/ /gr, 0, 60));
     return $err;
+}
+
+# Runs SQL beside the test; sql_end waits for it and gives (status, out, err).
+sub sql_start
+{
+    my ($node, $sql, %opt) = @_;
+    my %run = (in => "\\set VERBOSITY verbose\n$sql", out => '', err => '');
+
+    $run{handle} = IPC::Run::start(
+        [ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d',
+            $node->connstr($opt{db} || 'postgres'), '-f', '-' ],
+        '<', \$run{in}, '>', \$run{out}, '2>', \$run{err});
+    return \%run;
+}
+
+sub sql_end
+{
+    my ($run) = @_;
+
+    $run->{handle}->finish;
+    return ($run->{handle}->result, $run->{out}, $run->{err});
 }
 
 # Waits until a query gives t.
