@@ -116,7 +116,8 @@ class Stamps:
                       rng.randrange(len(picks)) // 2 for _ in range(4001)]
         run = min(5000, count * 3 // 10)
         self.run = (count // 2, count // 2 + run)
-        self.run_stamp = self.texts[len(picks) * 3 // 4]
+        # After the last of the run was created.
+        self.run_stamp = self.texts[len(picks) * 17 // 20]
 
     def created(self, a, b):
         size, count, texts = len(self.texts), self.count, self.texts
