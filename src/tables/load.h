@@ -20,25 +20,32 @@ typedef struct RefusedRow
 	char		sqlstate[6];
 	char	   *message;
 	char	   *detail;			/* or NULL */
+	char	   *column;			/* to blame, where it is known; or NULL */
 } RefusedRow;
 
 /*
  * load_rows: COPYs a source into relid's columns (List of char *, in the
  * source's order; the first is id), and returns how many rows went in.  Runs in
- * the caller's transaction, in a subtransaction of its own.
+ * the caller's transaction, in a subtransaction of its own, as the owner of
+ * the table; the source is read as the caller.  Not nestable.
  *
- * If COPY refuses a row (any error of the classes 22 and 23, or raised by a
- * user's trigger), the source is read again, carefully: into text first, then
- * cast and inserted in ranges that are halved around each row that fails, so
- * that only that row is set aside, into *refused (List of RefusedRow *,
- * appended; allocated in the caller's context).  A NULL in a boolean column is
- * false.  Bytes that are not UTF-8 set their row aside, too.  Any other error
- * (connection, cancel, disk full) is passed on.
+ * If COPY refuses a row (an error that a row can cause: classes 22 and 23, what
+ * a user's trigger raises, and the like), the source is read again, carefully:
+ * a few thousand records at a time, each lot by a COPY of its own, halved around
+ * each record that fails, so that only that record is set aside, into *refused
+ * (List of RefusedRow *, appended; allocated in the caller's context).  A NULL
+ * in a boolean column that is NOT NULL is false then.  Bytes that are not UTF-8
+ * and records with too many or too few values set their row aside, too.  Any
+ * other error (connection, cancel, disk full), and any error of the source's
+ * own, is passed on.
  *
- * With apply = true rows are written as by apply_begin (guard.h); without, as
- * the current user (stages).
+ * With apply = true rows are written as by apply_begin (guard.h); without,
+ * unmarked (stages).
+ *
+ * refused_row: such a row from the error that it met.
  */
 extern int64 load_rows(Oid relid, List *columns, RowSource *source,
 					   bool apply, List **refused);
+extern RefusedRow *refused_row(const char *id, const ErrorData *error);
 
 #endif							/* SYNC_LOAD_H */
