@@ -192,8 +192,9 @@ unprivileged()
 	shift
 	if [ "$(id -u)" = 0 ]; then
 		chown -R nobody:nogroup "$folder"
-		setpriv --reuid=nobody --regid=nogroup --clear-groups \
-			env HOME="$folder" USER=nobody LOGNAME=nobody "$@"
+		(cd "$folder" && exec setpriv --reuid=nobody --regid=nogroup \
+			--clear-groups env HOME="$folder" USER=nobody LOGNAME=nobody \
+			"$@")
 	else
 		"$@"
 	fi
