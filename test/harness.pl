@@ -121,11 +121,11 @@ sub show_failures
     {
         $after_failure = $line =~ /^not ok/ && $line !~ /# TODO/i
           if $line =~ /^(not )?ok\b/;
-        print $line if $after_failure || $line =~ /^\s*#|^Bail out/;
+        print $line if $after_failure || $line !~ /^(ok\b|1\.\.\d)/;
         $last = $line;
     }
     close $tap;
-    print "(the last line it printed) $last" if $last ne '';
+    print "(the last line it printed) $last" if $last =~ /^ok/;
     print "$_\n" for $parser->parse_errors;
     print 'exit status ', $parser->exit, "\n" if $parser->exit;
     show_log($file);
