@@ -142,7 +142,9 @@ def listen(options, org, stop):
     instance = Listener(options.port, org.handle, "instance", **more)
     login = instance if options.login_port is None else \
         Listener(options.login_port, org.handle, "login", **more)
-    admin = Listener(options.admin_port, Admin(org, stop).handle, "admin")
+    surface = Admin(org, stop)
+    surface.replay_schema()
+    admin = Listener(options.admin_port, surface.handle, "admin")
     org.instance_url, org.login_url = instance.url, login.url
     return {"instance": instance, "login": login, "admin": admin}, ca
 

@@ -11,7 +11,7 @@ import dml
 import rest
 import soql
 from dml import Options
-from errors import ApiError
+from errors import ApiError, RecordError
 from oauth import User
 from schema import Field, SObject
 from soql_rows import Shaper
@@ -55,6 +55,7 @@ class Admin:
     def __init__(self, org, shut_down):
         self.org = org
         self.shut_down = shut_down
+        self.replaying = False
         self.routes = {
             ("POST", "/dml"): self.dml, ("POST", "/change"): self.change,
             ("POST", "/tx/begin"): self.begin, ("POST", "/tx/commit"): self.commit,
@@ -88,9 +89,7 @@ class Admin:
             if not isinstance(error, Mistake):
                 traceback.print_exc()
             return Response(400, {"error": str(error) or repr(error)})
-        except ApiError as error:
-            return Response(400, {"error": "%s: %s" % (error.code, error.message)})
-        except soql.SoqlError as error:
+        except (ApiError, RecordError, soql.SoqlError) as error:
             return Response(400, {"error": "%s: %s" % (error.code, error.message)})
 
     # -- records -------------------------------------------------------------------------------
@@ -312,18 +311,35 @@ class Admin:
         names = [name for name in verbs if arguments.has(name)]
         if len(names) != 1:
             raise Mistake("one of %s is needed" % ", ".join(verbs))
-        details = Arguments(arguments.take(names[0]))
+        details = arguments.take(names[0])
         arguments.end()
         when = self.org.clock.datetime().replace(microsecond=0) + datetime.timedelta(seconds=1)
         # metadata is dated in whole seconds: the next change must be newer than this one's answer
         when = max(when, self.org.schema.modified + datetime.timedelta(seconds=1))
-        return verbs[names[0]](details, when)
+        answer = verbs[names[0]](Arguments(details), when)
+        # the tables keep what was done; the schema has to be told again after a restart
+        store = self.org.store
+        store.set_meta("schema", store.get_meta("schema", []) + [
+            [names[0], details, when.isoformat()]])
+        return answer
+
+    def replay_schema(self):
+        """Changes of metadata that were made before a restart."""
+        self.replaying = True
+        for verb, details, when in self.org.store.get_meta("schema", []):
+            getattr(self, verb)(Arguments(details), datetime.datetime.fromisoformat(when))
+        self.replaying = False
+
+    def in_store(self, work, *arguments):
+        if not self.replaying:
+            work(*arguments)
+            self.org.store.version += 1
 
     def add_field(self, details, when):
         obj = self.object(details.need("object"))
         field = field_of(details)
         self.org.schema.add_field(obj.name, field, when)
-        self.org.store.add_column(obj, field)
+        self.in_store(self.org.store.add_column, obj, field)
         return {}
 
     def remove_field(self, details, when):
@@ -331,7 +347,6 @@ class Admin:
         name = details.need("name")
         details.end()
         self.org.schema.remove_field(obj.name, name, when)
-        self.org.store.version += 1
         return {}
 
     def change_field(self, details, when):
@@ -342,12 +357,11 @@ class Admin:
         if new_name:
             old = schema.remove_field(obj.name, name, when)
             if old.stored:
-                self.org.store.rename_column(obj, old.name, new_name)
+                self.in_store(self.org.store.rename_column, obj, old.name, new_name)
             old.name = name = new_name
             schema.add_field(obj.name, old, when)
         if facts:
             schema.change_field(obj.name, name, when, **facts)
-        self.org.store.version += 1
         return {}
 
     def add_object(self, details, when):
@@ -366,7 +380,7 @@ class Admin:
         for facts in fields:
             obj.put(field_of(Arguments(facts)))
         org.schema.add_object(obj, when)
-        org.store.add_table(obj)
+        self.in_store(org.store.add_table, obj)
         return {"keyPrefix": obj.key_prefix}
 
     def remove_object(self, details, when):
@@ -377,7 +391,7 @@ class Admin:
         if remove is None:
             raise Mistake("objects cannot be removed")
         remove(obj.name, when)
-        self.org.store.drop_table(obj)
+        self.in_store(self.org.store.drop_table, obj)
         return {}
 
     def clock(self, arguments):

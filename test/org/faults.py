@@ -219,6 +219,7 @@ def spoil(action, response, request):
 
 
 def spoil_body(action, response):
+    _ = response.body       # encodes what is still data, and so sets the content type
     if action.get("nul"):
         put_into_text(response, "\x00")
     if action.get("invalid_utf8"):

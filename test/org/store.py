@@ -187,6 +187,10 @@ class Store:
 
     def rename_column(self, obj, old, new):
         with self._lock:
+            have = [row[1] for row in self._writer.execute('PRAGMA table_info("%s")' % obj.name)]
+            if new in have:
+                self._writer.execute('DROP INDEX IF EXISTS "%s.%s"' % (obj.name, new))
+                self._writer.execute('ALTER TABLE "%s" DROP COLUMN "%s"' % (obj.name, new))
             self._writer.execute('ALTER TABLE "%s" RENAME COLUMN "%s" TO "%s"'
                                  % (obj.name, old, new))
             self.version += 1
