@@ -94,4 +94,17 @@ $org->fault({ kind => 'bulk_query_status', object => 'Lead' },
 $node->start;
 wait_live($node, 'acme', what => 'live though the job was gone');
 same_rows($node, $org, 'acme', 'Lead', 'after a lost job');
+drop_all();
+
+# A transaction that was open before the copy began and commits after it.
+my $tx = $org->post('/tx/begin')->{tx};
+$org->post('/dml', { op => 'insert', object => 'Lead', tx => $tx,
+    records => [ { LastName => 'Open', Company => 'O' } ] });
+$org->post('/clock', { step_seconds => 3600 });
+$node->safe_psql('postgres', q{SELECT sync.enable('acme', ARRAY['Lead'])});
+wait_live($node, 'acme', what => 'live beside an open transaction');
+$org->post('/tx/commit', { tx => $tx });
+$org->post('/clock', { step_seconds => 61 });
+sync_now($node, 'acme');
+same_rows($node, $org, 'acme', 'Lead', 'with a transaction that was open when the copy began');
 done_testing();

@@ -83,6 +83,24 @@ $org->post('/tx/commit', { tx => $tx });
 sync_now($node, 'acme');
 same_rows($node, $org, 'acme', 'Lead', 'after a late commit');
 
+# One that commits after hours: Salesforce says by latestDateCovered how far
+# back its transactions reach, and the cursor waits for them.
+$tx = $org->post('/tx/begin')->{tx};
+$org->post('/dml', { op => 'insert', object => 'Lead', tx => $tx,
+    records => [ { LastName => 'Very late', Company => 'L' } ] });
+for (1 .. 3)
+{
+    $org->post('/clock', { step_seconds => 3600 });
+    $org->change('Lead', { Title => "hour $_" }, limit => 3, where => "Id > '$ids[5]'");
+    sync_now($node, 'acme');
+}
+is($node->safe_psql('postgres', q{SELECT count(*) FROM acme.lead WHERE title = 'hour 3'}), 3,
+    'others do not wait for it');
+$org->post('/tx/commit', { tx => $tx });
+$org->post('/clock', { step_seconds => 61 });
+sync_now($node, 'acme');
+same_rows($node, $org, 'acme', 'Lead', 'after a commit that is hours late');
+
 # A large backlog comes by Bulk.
 $org->calls_mark;
 my $many = $org->change('Lead', { Description => 'backlog {Id}' });

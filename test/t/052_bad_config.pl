@@ -1,0 +1,115 @@
+
+# What is asked for wrongly: each is an error of whoever asks, which names what
+# is wrong and what to do, and changes nothing.
+
+use strict;
+use warnings;
+use SyncTest;
+use Test::More;
+
+my $org = Org->start(leads => 100);
+my $node = sync_node('main');
+
+connect_org($node, $org, 'acme');
+
+# What does not exist.
+like(sql_error($node, q{SELECT sync.enable('nosuch')}), qr/ERROR:\s+42704.*nosuch.*HINT/s, 'unknown server');
+$node->safe_psql('postgres', q{CREATE EXTENSION postgres_fdw;
+    CREATE SERVER pg FOREIGN DATA WRAPPER postgres_fdw});
+like(sql_error($node, q{SELECT sync.enable('pg')}), qr/ERROR:\s+42\w+.*pg/s, 'a server of another wrapper');
+$node->safe_psql('postgres', q{CREATE SERVER nomapping FOREIGN DATA WRAPPER salesforce});
+like(sql_error($node, q{SELECT sync.enable('nomapping')}), qr/user mapping.*HINT.*CREATE USER MAPPING/s,
+    'no user mapping');
+like(sql_error($node, q{SELECT sync.enable('acme', ARRAY['NoSuchObject__c'])}), qr/NoSuchObject__c/,
+    'unknown object');
+like(sql_error($node, q{SELECT sync.enable('acme', ARRAY['Lead', 'NoSuchObject__c'])}), qr/NoSuchObject__c/,
+    'one unknown object of two');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM sync.object}), 0, 'enables neither');
+like(sql_error($node, q{SELECT sync.enable('acme', ARRAY['Lead; DROP TABLE x'])}), qr/ERROR/, 'no name at all');
+like(sql_error($node, q{SELECT sync.enable('acme', ARRAY[NULL]::text[])}), qr/ERROR/, 'null');
+$node->safe_psql('postgres', q{SELECT sync.enable('acme', ARRAY[]::text[])});
+is($node->safe_psql('postgres', q{SELECT count(*) FROM sync.object}), 0, 'nothing enables nothing');
+$org->post('/fls', { username => $org->{info}{run_as}, object => 'Case', field => undef,
+    visible => JSON::PP::false() });
+like(sql_error($node, q{SELECT sync.enable('acme', ARRAY['Case'])}), qr/Case/, 'an object that the login cannot see');
+
+# An object without SystemModstamp: another stamp, or refused with the reason.
+my ($status, $out, $err) = $node->psql('postgres', q{SELECT sync.enable('acme', ARRAY['LeadHistory'])});
+if ($status == 0)
+{
+    wait_live($node, 'acme', objects => ['LeadHistory'], what => 'an object without SystemModstamp');
+    same_rows($node, $org, 'acme', 'LeadHistory', 'without SystemModstamp');
+    my ($lead) = map { $_->{Id} } @{ $org->rows('SELECT Id FROM Lead LIMIT 1') };
+    $org->dml(op => 'insert', object => 'LeadHistory', system => JSON::PP::true(),
+        records => [ { LeadId => $lead, Field => 'created' } ]);
+    sync_now($node, 'acme');
+    same_rows($node, $org, 'acme', 'LeadHistory', 'after a new one');
+}
+else
+{
+    like($err, qr/SystemModstamp/, 'an object without SystemModstamp is refused with the reason');
+}
+
+# base64 fields are not copied, and sync.check says so.
+$node->safe_psql('postgres', q{SELECT sync.enable('acme', ARRAY['Attachment'])});
+wait_live($node, 'acme', objects => ['Attachment']);
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_attribute
+    WHERE attrelid = 'acme.attachment'::regclass AND attname = 'body'}), 0, 'no column for a body');
+like($node->safe_psql('postgres', q{SELECT item, detail FROM sync.check('acme')}), qr/Body/i,
+    'which sync.check names');
+
+# sync.check tells what is wrong before it is met.
+my $check = $node->safe_psql('postgres', q{SELECT item, status, detail, hint FROM sync.check('acme')});
+like($check, qr/\|ok\|/, 'check finds what is well');
+is($node->safe_psql('postgres', q{
+    SELECT count(*) FROM sync.check('acme') WHERE status NOT IN ('ok', 'warning', 'error')}), 0,
+    'status is ok, warning or error');
+is($node->safe_psql('postgres', q{
+    SELECT count(*) FROM sync.check('acme') WHERE status <> 'ok' AND hint IS NULL}), 0,
+    'each that is not has a hint');
+connect_org($node, $org, 'badlogin', auth => 'client_credentials', mapping => [ client_secret => 'wrong' ]);
+like($node->safe_psql('postgres', q{SELECT item, status, detail, hint FROM sync.check('badlogin')}),
+    qr/\|error\|.*invalid_client/, 'a refused login is a line of check');
+
+# Enabling twice is no error and changes nothing.
+$node->safe_psql('postgres', q{SELECT sync.enable('acme', ARRAY['Lead'])});
+wait_live($node, 'acme');
+$org->calls_mark;
+$node->safe_psql('postgres', q{SELECT sync.enable('acme', ARRAY['Lead'])});
+is(scalar(grep { $_->{kind} eq 'bulk_query_create' } $org->calls), 0, 'enabling twice copies once');
+same_rows($node, $org, 'acme', 'Lead', 'after enabling twice');
+
+# Settings.
+like(sql_error($node, qq{SELECT sync.set('acme', 'Lead', $_)}), qr/ERROR:.*\n(.*\n)*.*(HINT|DETAIL)/, "set $_")
+  for q{'nosuch', 'x'}, q{'direction', 'sideways'}, q{'on_delete', 'explode'}, q{'interval', 'often'},
+  q{'interval', '-1 s'}, q{'where', 'Status ='}, q{'fields', 'Nonsense'}, q{'exclude', 'Nonsense'};
+like(sql_error($node, q{SELECT sync.set('acme', 'Account', 'on_delete', 'mark')}), qr/Account/,
+    'of an object that is not enabled');
+like(sql_error($node, q{SELECT sync.disable('acme', 'Account')}), qr/Account/, 'disable one that is not');
+
+# Disable keeps the table, enabling again takes it up.
+$node->safe_psql('postgres', q{SELECT sync.disable('acme', 'Lead')});
+is($node->safe_psql('postgres', 'SELECT count(*) FROM acme.lead'), 100, 'disabled, the table stays');
+$node->safe_psql('postgres', q{UPDATE acme.lead SET title = 'mine' WHERE id = (SELECT min(id) FROM acme.lead)});
+pass('as an ordinary one');
+$org->insert('Lead', { LastName => 'Meanwhile', Company => 'M' });
+($status, $out, $err) = $node->psql('postgres', q{SELECT sync.enable('acme', ARRAY['Lead'])});
+if ($status == 0)
+{
+    wait_live($node, 'acme');
+    sync_now($node, 'acme');
+    same_rows($node, $org, 'acme', 'Lead', 'enabled again');
+}
+else
+{
+    like($err, qr/42P07.*HINT/s, 'enabling again over the old table says what to do');
+}
+
+# Renaming the server, and names with quotes.
+$node->safe_psql('postgres', 'ALTER SERVER acme RENAME TO "New ""Name"""');
+$org->insert('Lead', { LastName => 'Renamed', Company => 'M' });
+wait_for($node, q{SELECT count(*) > 0 FROM sync.status WHERE server = 'New "Name"'}, 'a rename is followed');
+$node->psql('postgres', q{SELECT count(*) FROM sync.now('New "Name"')});
+is($node->safe_psql('postgres', q{SELECT count(*) FROM sync.log WHERE server = 'New "Name"' AND operation = 'pull'
+    AND outcome = 'done'}) > 0 ? 1 : 0, 1, 'under its new name it goes on');
+done_testing();
