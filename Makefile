@@ -21,6 +21,7 @@ OBJS = \
 	src/pull.o \
 	src/copy.o \
 	src/cycle.o \
+	src/evolve.o \
 	src/salesforce/http.o \
 	src/salesforce/json.o \
 	src/salesforce/jwt.o \
@@ -30,6 +31,7 @@ OBJS = \
 	src/salesforce/soql.o \
 	src/salesforce/query.o \
 	src/salesforce/bulk.o \
+	src/salesforce/csv.o \
 	src/salesforce/id.o \
 	src/salesforce/text.o \
 	src/salesforce/url.o \
@@ -40,6 +42,7 @@ OBJS = \
 	src/tables/schema.o \
 	src/tables/load.o \
 	src/tables/merge.o \
+	src/tables/records.o \
 	src/tables/guard.o
 
 # Only what is marked PGDLLEXPORT leaves the module: before PostgreSQL 16 any
