@@ -74,6 +74,7 @@ static const RefusalRule refusal_rules[] = {
 	{"OPERATION_TOO_LARGE", NULL, API_TOO_BIG},
 	{"EXCEEDED_ID_LIMIT", NULL, API_TOO_BIG},
 	{NULL, "running for too long", API_TOO_BIG},
+	{NULL, "Retried more than", API_TOO_BIG},
 
 	{"INSUFFICIENT_ACCESS", NULL, API_PERMISSION},
 	{"INSUFFICIENT_ACCESS_OR_READONLY", NULL, API_PERMISSION},

@@ -34,7 +34,9 @@ typedef struct QueryPage
  * query_free: releases a page.
  * query_rows: its records as a row source; fields: List of char *, paths such
  * as Owner.Name allowed; ERROR if a record lacks a field.
- * query_value: one field of one record as text; NULL for null.
+ * query_value: one field of one record as text; NULL for null; ERROR if the
+ * record lacks it.  query_record_text: one record as JSON text, copied, without
+ * the "attributes" that the API puts into each.
  */
 extern QueryPage *query_run(SalesforceApi *api, const char *soql,
 							bool all_rows);

@@ -1,0 +1,719 @@
+/*-------------------------------------------------------------------------
+ *
+ * query.c
+ *	  Rows by query and queryAll, page by page; several questions in one
+ *	  Composite call.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "utils/memutils.h"
+
+#include "csv.h"
+#include "query.h"
+#include "soql.h"
+
+/*
+ * Longest path with its query.  16,384 bytes is what Salesforce takes together
+ * with all headers, of which a token may be 3 kB; proxies may take less.
+ */
+#define MAX_PATH_LENGTH 8000
+
+/* Of a Composite call (§2.8). */
+#define MAX_SUBREQUESTS 25
+#define MAX_QUERIES 5
+
+/* Batch sizes that are tried while an answer does not fit; 0 = the default. */
+static const int batch_sizes[] = {0, 500, 200};
+
+/* The rows of a page as CSV. */
+typedef struct QueryRows
+{
+	RowSource	source;			/* first: what COPY reads from */
+	const QueryPage *page;
+	List	   *paths;			/* per field the List of its parts */
+	int			next;			/* record to be written next */
+	StringInfoData row;
+	int			taken;			/* bytes of row that were handed out */
+} QueryRows;
+
+static void pg_attribute_noreturn()
+raise_broken(SalesforceApi *api, const char *what)
+{
+	api_set_error(api, 200, NULL, what);
+	api->error.refusal = API_TRANSIENT;
+	api_raise(api, "answer to a query is not complete");
+}
+
+/* ------------------------------------------------------------------------
+ * Pages
+ * ------------------------------------------------------------------------
+ */
+
+/* The path of a URL in an answer, which must not lead to another host. */
+static char *
+own_path(SalesforceApi *api, const char *url)
+{
+	const char *path = url;
+
+	if (url[0] != '/')
+	{
+		if (!http_same_origin(url, api->instance_url))
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("answer of Salesforce leads to another host"),
+					 errdetail("The next page is not on %s.",
+							   api->instance_url)));
+		path = strchr(strstr(url, "://") + 3, '/');
+	}
+	if (path == NULL || strncmp(path, "/services/", 10) != 0)
+		raise_broken(api, "the address of the next page is no path of the API");
+	return pstrdup(path);
+}
+
+/* The page in a child of CurrentMemoryContext; json may go afterwards. */
+static QueryPage *
+read_query_page(SalesforceApi *api, const Json *json)
+{
+	MemoryContext context;
+	MemoryContext caller;
+	QueryPage  *page;
+	Json	   *records = json_get(json, "records");
+	char	   *next = json_get_text(json, "nextRecordsUrl");
+
+	if (json_kind(records) != JSON_IS_ARRAY)
+		raise_broken(api, "no records in it");
+	context = AllocSetContextCreate(CurrentMemoryContext, "sync query page",
+									ALLOCSET_SMALL_SIZES);
+	caller = MemoryContextSwitchTo(context);
+	page = palloc0(sizeof(QueryPage));
+	page->context = context;
+	page->records = json_hold(records);
+	page->nrecords = json_count(records);
+	page->total = json_get_int(json, "totalSize", page->nrecords);
+	page->done = json_get_bool(json, "done", false);
+	if (!page->done)
+	{
+		if (next == NULL)
+			raise_broken(api, "neither the last page nor the address of the next");
+		page->next = own_path(api, next);
+	}
+	MemoryContextSwitchTo(caller);
+	return page;
+}
+
+static char *
+query_path(const SalesforceApi *api, const char *soql, bool all_rows)
+{
+	return psprintf("/services/data/v%s/%s?q=%s", api->version,
+					all_rows ? "queryAll" : "query", http_encode(soql));
+}
+
+static char *
+batch_size_header(int batch_size)
+{
+	return psprintf("batchSize=%d", batch_size);
+}
+
+static void
+append_subrequest(StringInfo body, const char *path, int number,
+				  int batch_size)
+{
+	appendStringInfo(body, "%s{\"method\":\"GET\",\"referenceId\":\"q%d\",",
+					 number > 0 ? "," : "", number);
+	if (batch_size > 0)
+		appendStringInfo(body,
+						 "\"httpHeaders\":{\"Sforce-Query-Options\":\"%s\"},",
+						 batch_size_header(batch_size));
+	appendStringInfoString(body, "\"url\":");
+	json_append_string(body, path);
+	appendStringInfoChar(body, '}');
+}
+
+static void
+begin_composite(StringInfo body)
+{
+	initStringInfo(body);
+	appendStringInfoString(body,
+						   "{\"allOrNone\":false,\"compositeRequest\":[");
+}
+
+/* A statement that is too long for a URL goes in the body of a Composite. */
+static Json *
+ask_by_composite(SalesforceApi *api, const char *path, int batch_size)
+{
+	StringInfoData body;
+	const Json *item;
+	int			status;
+
+	begin_composite(&body);
+	append_subrequest(&body, path, 0, batch_size);
+	appendStringInfoString(&body, "]}");
+	item = json_item(json_get(api_call_json(api, API_KIND_COMPOSITE, "POST",
+											"/composite", NIL, body.data),
+							  "compositeResponse"), 0);
+	status = (int) json_get_int(item, "httpStatusCode", 0);
+	if (status < 200 || status >= 300)
+	{
+		api_read_error_json(api, status, json_get(item, "body"));
+		api_raise(api, "Salesforce refused a query");
+	}
+	return json_get(item, "body");
+}
+
+static Json *
+ask_page(SalesforceApi *api, const char *path, int batch_size)
+{
+	List	   *headers = NIL;
+
+	if (strlen(path) > MAX_PATH_LENGTH)
+		return ask_by_composite(api, path, batch_size);
+	if (batch_size > 0)
+		headers = list_make1(psprintf("Sforce-Query-Options: %s",
+									  batch_size_header(batch_size)));
+	return api_call_json(api, API_KIND_QUERY, "GET", path, headers, NULL);
+}
+
+/* NULL if the answer is too big to be held, and may_fail. */
+static Json *
+try_page(SalesforceApi *api, const char *path, int batch_size, bool may_fail)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Json	   *volatile json = NULL;
+
+	PG_TRY();
+	{
+		json = ask_page(api, path, batch_size);
+	}
+	PG_CATCH();
+	{
+		if (!may_fail || geterrcode() != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return json;
+}
+
+/* The parsed answer is left as soon as its records have been taken out. */
+static QueryPage *
+fetch_page(SalesforceApi *api, const char *path)
+{
+	MemoryContext work;
+	MemoryContext caller;
+	QueryPage  *page;
+	Json	   *json = NULL;
+	int			last = lengthof(batch_sizes) - 1;
+	int			i;
+
+	work = AllocSetContextCreate(CurrentMemoryContext, "sync query",
+								 ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(work);
+	for (i = 0; json == NULL && i <= last; i++)
+		json = try_page(api, path, batch_sizes[i], i < last);
+	MemoryContextSwitchTo(caller);
+	page = read_query_page(api, json);
+	MemoryContextDelete(work);
+	return page;
+}
+
+QueryPage *
+query_run(SalesforceApi *api, const char *soql, bool all_rows)
+{
+	if (api->version == NULL)
+		api_choose_version(api, NULL);
+	return fetch_page(api, query_path(api, soql, all_rows));
+}
+
+QueryPage *
+query_next(SalesforceApi *api, const QueryPage *page)
+{
+	QueryPage  *next;
+
+	Assert(page->next != NULL);
+	next = fetch_page(api, page->next);
+	if (next->next != NULL && strcmp(next->next, page->next) == 0)
+		raise_broken(api, "a page that names itself as the next one");
+	return next;
+}
+
+void
+query_free(QueryPage *page)
+{
+	MemoryContextDelete(page->context);
+}
+
+/* ------------------------------------------------------------------------
+ * Values
+ * ------------------------------------------------------------------------
+ */
+
+typedef struct Search
+{
+	const char *key;
+	bool		found;
+	Json	   *value;
+} Search;
+
+static void
+search_member(const char *key, Json *value, void *arg)
+{
+	Search	   *search = (Search *) arg;
+
+	if (search->found || pg_strcasecmp(key, search->key) != 0)
+		return;
+	search->found = true;
+	search->value = value;
+}
+
+/* The member of that name, in any case if not as written. */
+static bool
+find_member(const Json *node, const char *key, Json **value)
+{
+	Search		search = {key, false, NULL};
+
+	if (json_member(node, key, value))
+		return true;
+	json_visit(node, search_member, &search);
+	*value = search.value;
+	return search.found;
+}
+
+/* Follows a path such as Owner, Name; a parent that is null ends it. */
+static Json *
+find_value(const Json *record, const List *path)
+{
+	const Json *node = record;
+	ListCell   *lc;
+
+	foreach(lc, path)
+	{
+		const char *part = (const char *) lfirst(lc);
+		Json	   *value;
+
+		if (!find_member(node, part, &value))
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_INVALID_COLUMN_NAME),
+					 errmsg("record of Salesforce lacks field \"%s\"", part)));
+		if (value == NULL)
+			return NULL;
+		node = value;
+	}
+	return unconstify(Json *, node);
+}
+
+static List *
+split_path(const char *field)
+{
+	List	   *parts = NIL;
+	const char *dot;
+
+	while ((dot = strchr(field, '.')) != NULL)
+	{
+		parts = lappend(parts, pnstrdup(field, dot - field));
+		field = dot + 1;
+	}
+	return lappend(parts, pstrdup(field));
+}
+
+const char *
+query_value(const QueryPage *page, int record, const char *field)
+{
+	return json_text(find_value(json_item(page->records, record),
+								split_path(field)));
+}
+
+char *
+query_record_text(const QueryPage *page, int record)
+{
+	Json	   *node = json_item(page->records, record);
+
+	json_remove(node, "attributes");
+	return pstrdup(json_text(node));
+}
+
+/* ------------------------------------------------------------------------
+ * Rows
+ * ------------------------------------------------------------------------
+ */
+
+static void
+append_value(StringInfo row, const Json *value)
+{
+	const char *text = json_text(value);
+
+	if (text == NULL)
+		return;
+	switch (json_kind(value))
+	{
+		case JSON_IS_BOOLEAN:
+		case JSON_IS_NUMBER:
+			appendStringInfoString(row, text);
+			break;
+		default:
+			csv_append_quoted(row, text);
+	}
+}
+
+static void
+write_row(QueryRows *rows)
+{
+	const Json *record = json_item(rows->page->records, rows->next++);
+	const char *separator = "";
+	ListCell   *lc;
+
+	resetStringInfo(&rows->row);
+	rows->taken = 0;
+	foreach(lc, rows->paths)
+	{
+		appendStringInfoString(&rows->row, separator);
+		append_value(&rows->row, find_value(record, (List *) lfirst(lc)));
+		separator = ",";
+	}
+	appendStringInfoChar(&rows->row, '\n');
+}
+
+/* As many rows as fit: the end is where fewer than asked for come. */
+static int
+read_rows(RowSource *source, void *outbuf, int minread, int maxread)
+{
+	QueryRows  *rows = (QueryRows *) source;
+	int			got = 0;
+
+	while (got < maxread)
+	{
+		int			n;
+
+		if (rows->taken == rows->row.len)
+		{
+			if (rows->next == rows->page->nrecords)
+				break;
+			write_row(rows);
+		}
+		n = Min(rows->row.len - rows->taken, maxread - got);
+		memcpy((char *) outbuf + got, rows->row.data + rows->taken, n);
+		rows->taken += n;
+		got += n;
+	}
+	return got;
+}
+
+static void
+rewind_rows(RowSource *source)
+{
+	QueryRows  *rows = (QueryRows *) source;
+
+	rows->next = 0;
+	rows->taken = 0;
+	resetStringInfo(&rows->row);
+}
+
+RowSource *
+query_rows(QueryPage *page, List *fields)
+{
+	MemoryContext caller = MemoryContextSwitchTo(page->context);
+	QueryRows  *rows = palloc0(sizeof(QueryRows));
+	ListCell   *lc;
+
+	rows->source.read = read_rows;
+	rows->source.rewind = rewind_rows;
+	rows->page = page;
+	foreach(lc, fields)
+		rows->paths = lappend(rows->paths,
+							  split_path((const char *) lfirst(lc)));
+	initStringInfo(&rows->row);
+	MemoryContextSwitchTo(caller);
+	return &rows->source;
+}
+
+/* ------------------------------------------------------------------------
+ * Several questions together
+ * ------------------------------------------------------------------------
+ */
+
+static bool
+is_query(const Question *question)
+{
+	return question->kind == QUESTION_QUERY ||
+		question->kind == QUESTION_QUERY_ALL;
+}
+
+/* "2026-01-31T10%3A00%3A00%2B00%3A00", the form that the reference shows. */
+static char *
+window_time(TimestampTz time)
+{
+	char	   *text = soql_datetime(time);
+
+	text[strlen(text) - 1] = '\0';
+	return psprintf("%s%%2B00%%3A00", http_encode(text));
+}
+
+static char *
+question_path(const SalesforceApi *api, const Question *question)
+{
+	if (is_query(question))
+		return query_path(api, question->soql,
+						  question->kind == QUESTION_QUERY_ALL);
+	return psprintf("/services/data/v%s/sobjects/%s/%s/?start=%s&end=%s",
+					api->version, http_encode(question->object),
+					question->kind == QUESTION_UPDATED ?
+					"updated" : "deleted",
+					window_time(question->start), window_time(question->end));
+}
+
+static TimestampTz
+read_time(const Json *json, const char *key)
+{
+	const char *text = json_text(json_get(json, key));
+
+	return text != NULL ? soql_parse_datetime(text) : 0;
+}
+
+static List *
+read_updated(const Json *ids)
+{
+	List	   *list = NIL;
+	int			i;
+
+	for (i = 0; i < json_count(ids); i++)
+		list = lappend(list, pstrdup(json_text(json_item(ids, i))));
+	return list;
+}
+
+static List *
+read_deleted(SalesforceApi *api, const Json *records)
+{
+	List	   *list = NIL;
+	int			i;
+
+	for (i = 0; i < json_count(records); i++)
+	{
+		const Json *item = json_item(records, i);
+		DeletedRecord *record = palloc0(sizeof(DeletedRecord));
+
+		record->id = json_get_text(item, "id");
+		record->deleted = read_time(item, "deletedDate");
+		if (record->id == NULL)
+			raise_broken(api, "a deleted record without an id");
+		list = lappend(list, record);
+	}
+	return list;
+}
+
+static void
+read_answer(SalesforceApi *api, Question *question, const Json *body)
+{
+	question->answered = true;
+	if (is_query(question))
+	{
+		question->page = read_query_page(api, body);
+		return;
+	}
+	question->latest_covered = read_time(body, "latestDateCovered");
+	question->earliest_available = read_time(body, "earliestDateAvailable");
+	if (question->kind == QUESTION_UPDATED)
+		question->ids = read_updated(json_get(body, "ids"));
+	else
+		question->deleted = read_deleted(api, json_get(body,
+													   "deletedRecords"));
+}
+
+/* Marks a question with api->error. */
+static void
+refuse(const SalesforceApi *api, Question *question)
+{
+	question->answered = false;
+	question->refusal = api->error;
+	question->refusal.message = pstrdup(api->error.message);
+}
+
+static void
+ask_window_alone(SalesforceApi *api, Question *question)
+{
+	HttpAnswer *answer;
+	Json	   *json;
+
+	answer = api_try(api, API_KIND_OTHER, "GET", question_path(api, question),
+					 NIL, NULL);
+	if (answer->status >= 300)
+	{
+		refuse(api, question);
+		return;
+	}
+	json = json_read(answer->body.data, answer->body.len);
+	if (json == NULL)
+		raise_broken(api, "it is not JSON");
+	pfree(answer->body.data);
+	read_answer(api, question, json);
+}
+
+/* A refusal raises in fetch_page, and is told by its status. */
+static void
+ask_query_alone(SalesforceApi *api, Question *question)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	api->error.status = 0;
+	PG_TRY();
+	{
+		question->page = fetch_page(api, question_path(api, question));
+		question->answered = true;
+	}
+	PG_CATCH();
+	{
+		if (api->error.status < 300)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		refuse(api, question);
+	}
+	PG_END_TRY();
+}
+
+/* Gives each question of a batch its part of the answer. */
+static void
+read_composite(SalesforceApi *api, Question **batch, int n, const Json *json)
+{
+	const Json *items = json_get(json, "compositeResponse");
+	int			read = 0;
+	int			i;
+
+	for (i = 0; i < json_count(items); i++)
+	{
+		const Json *item = json_item(items, i);
+		const char *name = json_text(json_get(item, "referenceId"));
+		int			status = (int) json_get_int(item, "httpStatusCode", 0);
+		int			number;
+
+		if (name == NULL || sscanf(name, "q%d", &number) != 1 ||
+			number < 0 || number >= n)
+			continue;
+		read++;
+		if (status >= 200 && status < 300)
+		{
+			read_answer(api, batch[number], json_get(item, "body"));
+			continue;
+		}
+		api_read_error_json(api, status, json_get(item, "body"));
+		refuse(api, batch[number]);
+	}
+	if (read != n)
+		raise_broken(api, "a Composite call was not answered in all its parts");
+}
+
+/*
+ * True if the batch was asked; false where the org does not take Composite for
+ * it, as a whole.
+ */
+static bool
+ask_together(SalesforceApi *api, Question **batch, int n)
+{
+	StringInfoData body;
+	HttpAnswer *answer;
+	Json	   *json;
+	int			i;
+
+	begin_composite(&body);
+	for (i = 0; i < n; i++)
+		append_subrequest(&body, question_path(api, batch[i]), i, 0);
+	appendStringInfoString(&body, "]}");
+	answer = api_try(api, API_KIND_COMPOSITE, "POST", "/composite", NIL,
+					 body.data);
+	if (answer->status >= 300)
+	{
+		switch (api->error.refusal)
+		{
+			case API_PERMISSION:
+			case API_UNSUPPORTED:
+			case API_SCHEMA:
+			case API_REQUEST:
+				return false;
+			default:
+				api_raise(api, "Salesforce refused a Composite call");
+		}
+	}
+	json = json_read(answer->body.data, answer->body.len);
+	pfree(answer->body.data);
+	read_composite(api, batch, n, json);
+	return true;
+}
+
+/* Same; an answer too big to be held counts as not taken. */
+static bool
+try_together(SalesforceApi *api, Question **batch, int n)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool asked = false;
+
+	PG_TRY();
+	{
+		asked = ask_together(api, batch, n);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return asked;
+}
+
+/* The next questions that fit into one call; returns how many. */
+static int
+next_batch(Question *questions, int n, bool *taken, Question **batch)
+{
+	int			queries = 0;
+	int			count = 0;
+	int			i;
+
+	for (i = 0; i < n && count < MAX_SUBREQUESTS; i++)
+	{
+		if (taken[i] || (is_query(&questions[i]) && queries == MAX_QUERIES))
+			continue;
+		if (is_query(&questions[i]))
+			queries++;
+		taken[i] = true;
+		batch[count++] = &questions[i];
+	}
+	return count;
+}
+
+static void
+ask_batch(SalesforceApi *api, Question **batch, int n)
+{
+	int			i;
+
+	/* One alone costs the same, and has less that can be refused. */
+	if ((n > 1 ||
+		 strlen(question_path(api, batch[0])) > MAX_PATH_LENGTH) &&
+		try_together(api, batch, n))
+		return;
+	for (i = 0; i < n; i++)
+	{
+		if (is_query(batch[i]))
+			ask_query_alone(api, batch[i]);
+		else
+			ask_window_alone(api, batch[i]);
+	}
+}
+
+void
+query_ask(SalesforceApi *api, Question *questions, int n)
+{
+	bool	   *taken = palloc0(n * sizeof(bool));
+	Question   *batch[MAX_SUBREQUESTS];
+	int			count;
+
+	if (api->version == NULL)
+		api_choose_version(api, NULL);
+	while ((count = next_batch(questions, n, taken, batch)) > 0)
+		ask_batch(api, batch, count);
+	pfree(taken);
+}
