@@ -133,6 +133,10 @@ class Call:
 
     def json(self, kind=dict):
         """The request's body; anything but the expected kind of JSON is the client's mistake."""
+        content_type = self.request.headers.get("content-type", "application/json")
+        if "json" not in content_type.lower():
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type header specified in HTTP "
+                           "request is not supported: " + content_type)
         try:
             data = json.loads(self.request.body)
         except ValueError as error:
