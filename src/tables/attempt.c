@@ -64,11 +64,13 @@ ErrorData *
 attempt(void (*body) (void *arg), void *arg)
 {
 	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext work = AllocSetContextCreate(caller, "sync attempt",
+											   ALLOCSET_DEFAULT_SIZES);
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
+	MemoryContextSwitchTo(work);
 	PG_TRY();
 	{
 		body(arg);
@@ -84,6 +86,7 @@ attempt(void (*body) (void *arg), void *arg)
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	CurrentResourceOwner = owner;
+	MemoryContextDelete(work);
 
 	if (error != NULL && !is_fault_of_a_row(error))
 		ReThrowError(error);

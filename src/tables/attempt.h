@@ -13,7 +13,8 @@
 /*
  * attempt: runs body in a subtransaction.  NULL if it went well; the error, in
  * the caller's memory, if it failed with one that a single row can cause (the
- * subtransaction is rolled back then).  Any other error is passed on.
+ * subtransaction is rolled back then).  Any other error is passed on.  The
+ * memory that body allocates is given back either way.
  *
  * bisect: applies the items from first to before last, all at once if it goes
  * so, otherwise in halves of halves, until each item that fails stands alone;

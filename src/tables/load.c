@@ -17,11 +17,9 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/objectaddress.h"
-#include "catalog/pg_type.h"
 #include "commands/copy.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -33,7 +31,6 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #include "compat.h"
 #include "tables/attempt.h"
@@ -178,37 +175,33 @@ copy_into(Load *load, Relation rel)
 	return rows;
 }
 
-/*
- * One COPY of all that the source has, in the current subtransaction.  Its
- * memory belongs to the subtransaction, so that it is given back on error, and
- * with it the claim to be the current load.
- */
+/* Gives up the claim to be the current load when this memory is given back. */
 static void
-copy_rows(void *arg)
+become_current(Load *load)
 {
-	Load	   *load = arg;
-	MemoryContextCallback *forget;
-	MemoryContext context;
-	MemoryContext caller;
-	Relation	rel;
-	uint64		rows;
+	MemoryContextCallback *forget = palloc0(sizeof(MemoryContextCallback));
 
 	if (current != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot load rows while other rows are being loaded"),
 				 errhint("Do not run the sync from within a trigger of a synced table.")));
-
-	context = AllocSetContextCreate(CurTransactionContext, "sync COPY",
-									ALLOCSET_DEFAULT_SIZES);
-	caller = MemoryContextSwitchTo(context);
-	forget = palloc0(sizeof(MemoryContextCallback));
 	forget->func = forget_current;
-	MemoryContextRegisterResetCallback(context, forget);
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, forget);
 	load->copy = NULL;
 	load->reading = false;
 	current = load;
+}
 
+/* One COPY of all that the source has.  Runs in an attempt, and its memory. */
+static void
+copy_rows(void *arg)
+{
+	Load	   *load = arg;
+	Relation	rel;
+	uint64		rows;
+
+	become_current(load);
 	if (load->apply)
 		apply_begin(load->relid, &load->state);
 	else
@@ -224,8 +217,6 @@ copy_rows(void *arg)
 	else
 		owner_end(&load->state);
 
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(context);
 	CommandCounterIncrement();
 	load->rows += rows;
 }
@@ -280,30 +271,6 @@ refuse_record(void *arg, int record, ErrorData *error)
 	MemoryContextSwitchTo(old);
 }
 
-/* Which columns hold false for what Salesforce sends as nothing. */
-static bool *
-find_false_columns(Oid relid, List *columns)
-{
-	bool	   *flags = palloc0(sizeof(bool) * list_length(columns));
-	int			i = 0;
-	ListCell   *lc;
-
-	foreach(lc, columns)
-	{
-		HeapTuple	tuple = SearchSysCacheAttName(relid, lfirst(lc));
-
-		if (HeapTupleIsValid(tuple))
-		{
-			Form_pg_attribute attribute = (Form_pg_attribute) GETSTRUCT(tuple);
-
-			flags[i] = attribute->atttypid == BOOLOID && attribute->attnotnull;
-			ReleaseSysCache(tuple);
-		}
-		i++;
-	}
-	return flags;
-}
-
 static void
 load_carefully(Load *load)
 {
@@ -312,8 +279,8 @@ load_carefully(Load *load)
 
 	load->whole->rewind(load->whole);
 	load->records = records_create(load->whole, list_length(load->columns),
-								   find_false_columns(load->relid,
-													  load->columns));
+								   relation_false_columns(load->relid,
+														  load->columns));
 	while ((n = records_next(load->records)) > 0)
 		bisect(&how, 0, n);
 }

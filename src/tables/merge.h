@@ -33,23 +33,25 @@ typedef struct MergeCounts
 /*
  * stage_create: a temporary table with the given columns of relid, types the
  * same.  If "isdeleted" is among them it tells which rows are deleted (SOQL can
- * select IsDeleted only once, so there is no column apart).  Survives the transaction
- * (a stage is loaded in one that may wait for the network, and merged in
- * another that does not), dropped by stage_drop or by the next stage_create.
+ * select IsDeleted only once, so there is no column apart).  The struct is in
+ * the caller's memory; the table survives the transaction (a stage is loaded
+ * in one that may wait for the network, and merged in another that does not),
+ * until stage_drop or the next stage_create: there is one at a time.
  *
- * stage_load: rows of a source into the stage, columns in the stage's order.  Returns the number of rows; refused as in load.h.
+ * stage_load: rows of a source into the stage, columns in the stage's order.
+ * Returns the number of rows; refused as in load.h.  May be called repeatedly.
  *
  * merge_stage: applies the stage to the table as its owner (guard.h):
- *	- rows with isdeleted = true are deleted, or with mark = true updated, the
- *	  column isdeleted being true then, where present;
+ *	- rows with isdeleted = true are deleted, or with mark = true updated like
+ *	  others; in neither case are they inserted;
  *	- rows equal in all columns, and rows with an older stamp than the table's,
- *	  are skipped by a join before ON CONFLICT, and cost no lock, no write and
- *	  no WAL;
- *	- the rest is inserted or updated.
- * If the whole fails with an error that one row can cause (classes 22, 23,
- * P0001 and the like), ranges of ids are halved around it and the single rows
- * set aside into *refused.  An id that stands in the stage twice counts once,
- * with its newest stamp.
+ *	  are skipped by a join, and cost no lock, no write and no WAL;
+ *	- the rest is updated or inserted.
+ * If the whole fails with an error that one row can cause (attempt.c), ranges
+ * of ids are halved around it and the single rows set aside into *refused.  An
+ * id that stands in the stage twice counts once, with its newest stamp, and of
+ * equal stamps the row that was loaded last.  Adds to *counts, as do the
+ * others; rows that were only marked count as updated.
  *
  * merge_delete_ids: deletes (or marks) rows by id, those whose stamp is not
  * newer than the moment given with each id (0 = whatever the stamp); ids not
@@ -57,11 +59,13 @@ typedef struct MergeCounts
  *
  * merge_delete_absent: deletes (or marks) the rows of the table whose id is not
  * in the stage and whose stamp is older than `before`: the end of a sweep over
- * all ids, for deletes that no other way tells of.
+ * all ids, for deletes that no other way tells of.  The stage may consist of
+ * ids alone.
  *
  * stage_absent: of the ids in the stage, those that the table does not have
  * with the same stamp (List of char *): what a re-reading of ids and stamps
- * has to fetch.  Rows with isdeleted count only if the table has them.
+ * has to fetch.  Rows with isdeleted count only if the table has them, and not
+ * if it has them marked already.
  */
 extern Stage *stage_create(Oid relid, List *columns, const char *stamp);
 extern int64 stage_load(Stage *stage, RowSource *source, List **refused);

@@ -14,7 +14,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -80,6 +82,29 @@ relation_owner(Oid relid)
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	return owner;
+}
+
+bool *
+relation_false_columns(Oid relid, List *columns)
+{
+	bool	   *flags = palloc0(sizeof(bool) * Max(list_length(columns), 1));
+	int			i = 0;
+	ListCell   *lc;
+
+	foreach(lc, columns)
+	{
+		HeapTuple	tuple = SearchSysCacheAttName(relid, lfirst(lc));
+
+		if (HeapTupleIsValid(tuple))
+		{
+			Form_pg_attribute attribute = (Form_pg_attribute) GETSTRUCT(tuple);
+
+			flags[i] = attribute->atttypid == BOOLOID && attribute->attnotnull;
+			ReleaseSysCache(tuple);
+		}
+		i++;
+	}
+	return flags;
 }
 
 /*

@@ -17,6 +17,10 @@
  * relation_sql: schema.table quoted for SQL.  relation_label: schema.table as
  * it is, for messages.  Both raise ERRCODE_UNDEFINED_TABLE when it is gone.
  *
+ * relation_false_columns: for each of the columns (List of char *), whether it
+ * is a boolean that is NOT NULL: it holds false for what Salesforce sends as
+ * nothing.
+ *
  * relation_run: runs statements as the current user and returns the rows that
  * the last of them processed; relation_run_args with parameters.
  * relation_number, relation_texts: the first column of the first row, or of
@@ -25,6 +29,7 @@
 extern char *relation_sql(Oid relid);
 extern char *relation_label(Oid relid);
 extern Oid	relation_owner(Oid relid);
+extern bool *relation_false_columns(Oid relid, List *columns);
 
 extern uint64 relation_run(const char *sql);
 extern uint64 relation_run_args(const char *sql, int nargs, Oid *types,
