@@ -9,11 +9,15 @@
 EXTENSION = sync
 MODULE_big = sync
 DATA = $(wildcard sql/sync--*.sql)
+EXTVERSION = $(shell sed -n "s/default_version = '\(.*\)'/\1/p" sync.control)
 
 OBJS = \
 	src/sync.o \
 	src/worker.o \
 	src/functions.o \
+	src/rows.o \
+	src/ask.o \
+	src/check.o \
 	src/fdw.o \
 	src/login.o \
 	src/step.o \
@@ -49,6 +53,7 @@ OBJS = \
 # other symbol could be taken over by one of the server's own.
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -fvisibility=hidden -Wno-declaration-after-statement
+PG_CPPFLAGS += -DSYNC_VERSION='"$(EXTVERSION)"'
 SHLIB_LINK = -lcurl -ljson-c -lcrypto
 
 # Each compilation writes down the headers that it read.

@@ -99,6 +99,7 @@ CREATE TABLE sync.progress (
     job_version   text,
     job_records   bigint,
     locator       text,           -- first copy: next page; NULL: the first
+    swept         timestamptz,    -- when all ids were compared last
     described     timestamptz,
     describe_tag  text,           -- Last-Modified of the last describe
     failures      integer NOT NULL DEFAULT 0,
@@ -203,3 +204,209 @@ CREATE UNLOGGED TABLE sync.worker (
     pid      integer NOT NULL
 );
 REVOKE ALL ON sync.worker FROM PUBLIC;
+
+--
+-- Who is writing to a synced table: the sync, or somebody else
+--
+
+-- STABLE: the answer does not change within a statement. Not PARALLEL SAFE:
+-- the mark is known to the process that writes, not to its parallel workers.
+CREATE FUNCTION sync.applying() RETURNS boolean
+AS 'MODULE_PATHNAME', 'sync_applying'
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION sync.applying() IS
+'True while the sync writes to a synced table: for triggers that shall fire, or not fire, for what comes from Salesforce.';
+
+CREATE FUNCTION sync.refuse_write() RETURNS trigger
+AS 'MODULE_PATHNAME', 'sync_refuse_write'
+LANGUAGE C;
+
+COMMENT ON FUNCTION sync.refuse_write() IS
+'Trigger function of synced tables that are kept from Salesforce.';
+
+
+--
+-- Administration
+--
+
+CREATE FUNCTION sync.check(server name,
+    OUT item text, OUT status text, OUT detail text, OUT hint text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sync_check'
+LANGUAGE C STRICT VOLATILE;
+
+COMMENT ON FUNCTION sync.check(name) IS
+'Everything that could stop the sync of a server, before it does: one row for each thing looked at, with status ok, warning or error, and a hint. Asks the org; changes nothing. The caller must own the server.';
+
+CREATE FUNCTION sync.enable(server name, objects text[] DEFAULT NULL, schema name DEFAULT NULL)
+RETURNS SETOF regclass
+AS 'MODULE_PATHNAME', 'sync_enable'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION sync.enable(name, text[], name) IS
+'Creates the tables of the objects named (default: Lead, Contact, Account, User, Group, Opportunity, OpportunityContactRole, Campaign, CampaignMember, CampaignMemberStatus, Task, Event, as far as the login sees them) in the schema given (default: named like the server), and starts syncing them when the transaction commits. To be called again to add objects. Returns the tables. Errors: fdw_table_not_found, feature_not_supported (no field tells of changes), duplicate_table, and those of the login. The caller must own the server.';
+
+CREATE FUNCTION sync.set(server name, object text, option text, value text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sync_set'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION sync.set(name, text, text, text) IS
+'Sets an option of a synced object: fields, exclude (lists of API names; columns come and go with them), "where" (a SOQL condition), on_delete (delete, mark), interval (its own pause between pulls), direction (from). NULL takes it back to the default. Errors: fdw_invalid_option_name, invalid_parameter_value, fdw_invalid_column_name, and what the org says of a condition. The caller must own the server.';
+
+CREATE FUNCTION sync.disable(server name, object text DEFAULT NULL, drop_table boolean DEFAULT false)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sync_disable'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION sync.disable(name, text, boolean) IS
+'Stops syncing an object, or all of a server. The table stays, and becomes an ordinary one, unless drop_table. The caller must own the server.';
+
+CREATE FUNCTION sync.pause(server name)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sync_pause'
+LANGUAGE C STRICT VOLATILE;
+
+COMMENT ON FUNCTION sync.pause(name) IS
+'Keeps the worker of a server from calling the org until sync.resume. The caller must own the server.';
+
+CREATE FUNCTION sync.resume(server name)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sync_resume'
+LANGUAGE C STRICT VOLATILE;
+
+COMMENT ON FUNCTION sync.resume(name) IS
+'Goes on after sync.pause, or after the database was restored or copied; also ends the waiting after failures. The caller must own the server.';
+
+CREATE FUNCTION sync.start()
+RETURNS integer
+AS 'MODULE_PATHNAME', 'sync_start'
+LANGUAGE C STRICT VOLATILE;
+
+COMMENT ON FUNCTION sync.start() IS
+'Starts the workers of this database''s servers that the caller owns; returns for how many servers. Without sync in shared_preload_libraries to be called after each restart.';
+
+CREATE FUNCTION sync.stop()
+RETURNS integer
+AS 'MODULE_PATHNAME', 'sync_stop'
+LANGUAGE C STRICT VOLATILE;
+
+COMMENT ON FUNCTION sync.stop() IS
+'Ends the workers of this database''s servers that the caller owns, until sync.start; returns for how many servers.';
+
+CREATE FUNCTION sync.now(server name, object text DEFAULT NULL)
+RETURNS SETOF sync.log
+AS 'MODULE_PATHNAME', 'sync_now'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION sync.now(name, text) IS
+'Runs one cycle of a server, or of one object, at once, in a background process of its own, and returns what the log got from it: everything that was visible in the org when it began is then in the tables. Works with no worker running, and while the server is paused. The caller must own the server.';
+
+CREATE FUNCTION sync.soql(server name, query text)
+RETURNS SETOF jsonb
+AS 'MODULE_PATHNAME', 'sync_soql'
+LANGUAGE C STRICT VOLATILE;
+
+COMMENT ON FUNCTION sync.soql(name, text) IS
+'Asks the org a SOQL query; one jsonb for each record. Needs USAGE on the server.';
+
+CREATE FUNCTION sync.describe(server name, object text)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'sync_describe'
+LANGUAGE C STRICT VOLATILE;
+
+COMMENT ON FUNCTION sync.describe(name, text) IS
+'What the org says of an object and its fields, as far as the login sees (/sobjects/OBJECT/describe). Errors: fdw_table_not_found. Needs USAGE on the server.';
+
+CREATE FUNCTION sync.limits(server name,
+    OUT name text, OUT max bigint, OUT remaining bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sync_limits'
+LANGUAGE C STRICT VOLATILE;
+
+COMMENT ON FUNCTION sync.limits(name) IS
+'The org''s limits and what remains of them (/limits). Needs USAGE on the server.';
+
+-- What was dropped is no longer synced.
+CREATE FUNCTION sync.dropped()
+RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'sync_dropped'
+LANGUAGE C;
+
+COMMENT ON FUNCTION sync.dropped() IS
+'Forgets servers and tables that were dropped.';
+
+CREATE EVENT TRIGGER sync_dropped ON sql_drop
+    WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP SERVER', 'DROP OWNED')
+    EXECUTE FUNCTION sync.dropped();
+
+--
+-- Looking at it
+--
+
+CREATE VIEW sync.status AS
+SELECT o.server,
+       o.object,
+       o.relation AS "table",
+       o.direction,
+       CASE
+           WHEN NOT o.enabled THEN 'disabled'
+           WHEN s.paused OR NOT s.running THEN 'paused'
+           WHEN sp.failures > 0 THEN 'stalled'
+           WHEN p.failures > 0 THEN 'failing'
+           WHEN p.state = 'copying' AND p.job_records > 0 THEN
+               'copying ' || least(floor(100.0 * p.rows / p.job_records), 100) || ' %'
+           WHEN p.state = 'copying' THEN 'copying'
+           WHEN p.state = 'indexing' THEN 'copying 100 %'
+           ELSE p.state
+       END AS state,
+       p.rows,
+       p.last_synced,
+       date_trunc('second', clock_timestamp() - p.last_synced) AS lag,
+       CASE
+           WHEN NOT o.enabled OR s.paused OR NOT s.running THEN NULL
+           ELSE greatest(coalesce(p.due, sp.next_cycle), p.retry_at, sp.retry_at)
+       END AS next_due,
+       (SELECT count(*) FROM sync.failures f
+         WHERE f.server = o.server AND f.object = o.object
+           AND f.record IS NOT NULL) AS refused,
+       coalesce(sp.last_error, p.last_error) AS last_error
+  FROM sync.object o
+  JOIN sync.server s USING (server)
+  JOIN sync.server_progress sp USING (server)
+  JOIN sync.progress p USING (server, object)
+ ORDER BY o.server, o.object;
+
+COMMENT ON VIEW sync.status IS
+'How each object stands. state: new, copying n %, live, paused, stalled (the server as a whole cannot be reached or refuses), failing (this object alone), disabled. lag: how long ago the last pull that succeeded began.';
+COMMENT ON TABLE sync.log IS
+'What was done: each row one operation (copy, pull, schema; ask: the questions that all objects share) with its counts. Rows of one cycle have the same run.';
+COMMENT ON TABLE sync.failures IS
+'What went wrong and has not gone well since: steps (record is null), and rows that PostgreSQL refused (record is the Salesforce id).';
+
+CREATE VIEW sync.usage AS
+SELECT c.server,
+       c.hour,
+       c.kind,
+       c.calls,
+       sp.limit_used AS org_used_24h,
+       sp.limit_max AS org_allowance,
+       sum(c.calls) OVER (PARTITION BY c.server, c.kind ORDER BY c.hour) AS calls_so_far
+  FROM sync.calls c
+  JOIN sync.server_progress sp USING (server)
+ ORDER BY c.server, c.hour DESC, c.kind;
+
+COMMENT ON VIEW sync.usage IS
+'API calls that sync made, by hour and kind, beside what all clients of the org used of its daily allowance when last seen.';
+
+--
+-- Who may do what. Nothing is open to the public but what triggers need;
+-- GRANT EXECUTE on the functions lets a role administer the servers it owns.
+--
+
+REVOKE ALL ON ALL TABLES IN SCHEMA sync FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sync FROM PUBLIC;
+GRANT USAGE ON SCHEMA sync TO PUBLIC;
+GRANT EXECUTE ON FUNCTION sync.applying(), sync.refuse_write() TO PUBLIC;
+GRANT SELECT ON sync.status, sync.log, sync.failures, sync.usage TO pg_monitor;

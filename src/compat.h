@@ -158,4 +158,15 @@ create_wait_event_set(MemoryContext context, int nevents)
 #endif
 }
 
+/* 15 made the prefix of a module's settings reserved. */
+static inline void
+reserve_guc_prefix(const char *prefix)
+{
+#if PG_VERSION_NUM >= 150000
+	MarkGUCPrefixReserved(prefix);
+#else
+	EmitWarningsOnPlaceholders(prefix);
+#endif
+}
+
 #endif							/* SYNC_COMPAT_H */

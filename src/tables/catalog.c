@@ -111,7 +111,9 @@ catalog_servers(void)
 	" p.state, p.stamp_field, p.has_isdeleted, p.undeletable, p.deletable," \
 	" p.replicateable, p.cursor, p.rows, p.due, p.job, p.job_version," \
 	" p.job_records, p.locator, p.described, p.describe_tag, p.failures," \
-	" p.retry_at" \
+	" p.retry_at, p.swept, EXISTS (SELECT FROM sync.failures f" \
+	" WHERE f.server = o.server AND f.object = o.object" \
+	" AND f.record <> '' AND f.operation IN ('copy', 'pull'))" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" WHERE o.enabled AND o.server = $1"
 
@@ -157,6 +159,8 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->describe_tag = sql_text(sql, row, 23);
 	object->failures = (int) sql_int(sql, row, 24);
 	object->retry_at = sql_time(sql, row, 25);
+	object->swept = sql_time(sql, row, 26);
+	object->has_refused = sql_bool(sql, row, 27);
 	return object;
 }
 
@@ -296,14 +300,21 @@ catalog_state(const SyncObject *object, SyncState state)
 
 void
 catalog_pulled(const SyncObject *object, TimestampTz cursor,
-			   TimestampTz started, int64 rows_added, TimestampTz due)
+			   TimestampTz started, TimestampTz due)
 {
 	RUN("UPDATE sync.progress SET cursor = coalesce($3, cursor),"
-		" last_synced = $4, rows = rows + $5, due = $6,"
+		" last_synced = $4, due = $5,"
 		" failures = 0, retry_at = NULL, last_error = NULL"
 		" WHERE server = $1 AND object = $2",
-		"ntzzlz", object->server, object->object, cursor, started,
-		rows_added, due);
+		"ntzzz", object->server, object->object, cursor, started, due);
+}
+
+void
+catalog_swept(const SyncObject *object)
+{
+	RUN("UPDATE sync.progress SET swept = now()"
+		" WHERE server = $1 AND object = $2",
+		"nt", object->server, object->object);
 }
 
 void
@@ -393,6 +404,13 @@ catalog_remove_field(const SyncObject *object, const char *field)
 /*
  * Progress of a server
  */
+
+void
+catalog_cycle_at_once(const char *server)
+{
+	RUN("UPDATE sync.server_progress SET next_cycle = NULL"
+		" WHERE server = $1", "n", server);
+}
 
 void
 catalog_cycle_done(const char *server, TimestampTz next_cycle)
@@ -582,7 +600,7 @@ catalog_failed_records(const SyncObject *object, TimestampTz before,
 	sql_begin(&sql);
 	n = sql_run(&sql,
 				"SELECT record FROM sync.failures WHERE server = $1"
-				" AND object = $2 AND record IS NOT NULL"
+				" AND object = $2 AND record <> ''"
 				" AND operation IN ('copy', 'pull') AND last_seen < $3"
 				" ORDER BY last_seen LIMIT $4",
 				"ntLi", object->server, object->object, before, limit);

@@ -75,6 +75,8 @@ typedef struct SyncObject
 	TimestampTz cursor;			/* 0 = none */
 	int64		rows;
 	TimestampTz due;			/* 0 = at once */
+	TimestampTz swept;			/* when all ids were compared last */
+	bool		has_refused;	/* rows of it stand in sync.failures */
 	char	   *job;
 	char	   *job_version;
 	int64		job_records;	/* -1 = not known */
@@ -113,8 +115,8 @@ extern void catalog_copy_advanced(const SyncObject *object, int64 rows,
 extern void catalog_copy_reset(const SyncObject *object);
 extern void catalog_state(const SyncObject *object, SyncState state);
 extern void catalog_pulled(const SyncObject *object, TimestampTz cursor,
-						   TimestampTz started, int64 rows_added,
-						   TimestampTz due);
+						   TimestampTz started, TimestampTz due);
+extern void catalog_swept(const SyncObject *object);
 extern void catalog_rows_added(const SyncObject *object, int64 rows);
 extern void catalog_cursor_reset(const SyncObject *object);
 extern void catalog_object_failed(const SyncObject *object, TimestampTz retry_at,
@@ -124,6 +126,7 @@ extern void catalog_add_fields(const SyncObject *object, List *fields);
 extern void catalog_remove_field(const SyncObject *object, const char *field);
 
 /* Progress of a server */
+extern void catalog_cycle_at_once(const char *server);
 extern void catalog_cycle_done(const char *server, TimestampTz next_cycle);
 extern void catalog_server_failed(const char *server, TimestampTz retry_at,
 								  const char *error);

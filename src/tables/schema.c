@@ -633,3 +633,42 @@ schema_drop_table(Oid relid)
 	relation_run(psprintf("DROP TABLE %s", relation_sql(relid)));
 	owner_end(&state);
 }
+
+/*
+ * A column of another type: its values are of no use to the new one, and come
+ * anew with the next pull, which reads all rows.
+ */
+void
+schema_change_column(Oid relid, TableColumn *column)
+{
+	ApplyState	state;
+	const char *name = quote_identifier(column->name);
+
+	owner_begin(relation_owner(relid), &state);
+	wait_briefly_for_locks();
+	relation_run(psprintf("ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT,"
+						  " ALTER COLUMN %s DROP NOT NULL,"
+						  " ALTER COLUMN %s TYPE %s USING NULL",
+						  relation_sql(relid), name, name, name,
+						  column->type));
+	if (column->not_null)
+		relation_run(psprintf("UPDATE %s SET %s = %s; ALTER TABLE %s"
+							  " ALTER COLUMN %s SET DEFAULT %s,"
+							  " ALTER COLUMN %s SET NOT NULL",
+							  relation_sql(relid), name, column->default_sql,
+							  relation_sql(relid), name, column->default_sql,
+							  name));
+	owner_end(&state);
+}
+
+void
+schema_drop_column(Oid relid, const char *column)
+{
+	ApplyState	state;
+
+	owner_begin(relation_owner(relid), &state);
+	wait_briefly_for_locks();
+	relation_run(psprintf("ALTER TABLE %s DROP COLUMN IF EXISTS %s",
+						  relation_sql(relid), quote_identifier(column)));
+	owner_end(&state);
+}

@@ -41,6 +41,10 @@ typedef struct TableSpec
  * there already stays as it is.  Waits for its lock for three seconds at most,
  * ERRCODE_LOCK_NOT_AVAILABLE then: to be tried again with the next cycle.
  *
+ * schema_change_column: another type for a column, its values emptied (to be
+ * filled again by the caller).  schema_drop_column: takes a column away, unless
+ * something depends on it.
+ *
  * schema_build_keys: PRIMARY KEY (id) and one index per name in indexed, what
  * is there already left alone.  Duplicate ids (a page that a broken proxy
  * delivered twice) are removed first where the key needs it; returns how many
@@ -61,6 +65,8 @@ typedef struct TableSpec
  */
 extern Oid	schema_create_table(const TableSpec *spec, Oid owner);
 extern void schema_add_columns(Oid relid, List *columns);
+extern void schema_change_column(Oid relid, TableColumn *column);
+extern void schema_drop_column(Oid relid, const char *column);
 extern void schema_comment(Oid relid, const char *column, const char *comment);
 extern int64 schema_build_keys(Oid relid, List *indexed);
 extern List *schema_differences(Oid relid, List *columns);

@@ -1,0 +1,305 @@
+/*-------------------------------------------------------------------------
+ *
+ * check.c
+ *	  sync.check: everything that could stop the sync, before it does.
+ *
+ * Each check is one row: ok, warning or error, what was found, and what to do.
+ * A check that fails does not keep the others from being made, unless nothing
+ * can be asked without it.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker_internals.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "cycle.h"
+#include "functions.h"
+#include "login.h"
+#include "mapping.h"
+#include "rows.h"
+#include "salesforce/describe.h"
+#include "worker.h"
+
+PG_FUNCTION_INFO_V1(sync_check);
+
+/* A clock that is off by more makes assertions of the login invalid. */
+#define CLOCK_TOLERANCE		(60 * USECS_PER_SEC)
+
+typedef struct Check
+{
+	RowsOut    *out;
+	ServerOptions *server;
+	Org		   *org;
+	List	   *global;			/* what the login sees */
+	const char *object;			/* the one that is being checked */
+} Check;
+
+static void
+report(Check *check, const char *item, const char *status,
+	   const char *detail, const char *hint)
+{
+	const char *values[4];
+
+	values[0] = item;
+	values[1] = status;
+	values[2] = detail;
+	values[3] = hint;
+	rows_add_texts(check->out, values);
+}
+
+/*
+ * Makes one check; an error of it becomes a row.  Returns whether it went
+ * through.
+ */
+static bool
+attempt(Check *check, const char *item, void (*body) (Check *check,
+													  const char *item))
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		body(check, item);
+		ReleaseCurrentSubTransaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		report(check, item, "error",
+			   error->detail ? psprintf("%s: %s", error->message,
+										error->detail) : error->message,
+			   error->hint);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+static void
+check_mapping(Check *check, const char *item)
+{
+	Credentials *credentials = server_credentials(check->server, NULL);
+
+	report(check, item, "ok",
+		   psprintf("auth %s%s%s", credentials->auth,
+					credentials->username ? " as " : "",
+					credentials->username ? credentials->username : ""), NULL);
+}
+
+static void
+check_login(Check *check, const char *item)
+{
+	check->org = org_open(check->server->name);
+	check->global = describe_global(check->org->api);
+	report(check, item, "ok",
+		   psprintf("%s, API version %s, %d objects visible",
+					check->org->api->instance_url,
+					check->org->api->version, list_length(check->global)),
+		   NULL);
+}
+
+static void
+check_limits(Check *check, const char *item)
+{
+	const SalesforceApi *api = check->org->api;
+	double		used;
+
+	if (api->limit_max <= 0)
+	{
+		report(check, item, "warning",
+			   "the org does not say how many API calls it allows",
+			   "api_budget cannot be kept without it.");
+		return;
+	}
+	used = (double) api->limit_used / api->limit_max;
+	report(check, item, used > 0.95 ? "error" :
+		   used > check->server->api_budget ? "warning" : "ok",
+		   psprintf("%lld of %lld calls used in 24 hours (all clients of the org)",
+					(long long) api->limit_used, (long long) api->limit_max),
+		   used > check->server->api_budget
+		   ? "Raise the interval of the server, or ask who else calls the org so often."
+		   : NULL);
+}
+
+static void
+check_clock(Check *check, const char *item)
+{
+	const SalesforceApi *api = check->org->api;
+	int64		skew = api->local_date - api->server_date;
+	bool		off = skew > CLOCK_TOLERANCE || skew < -CLOCK_TOLERANCE;
+
+	report(check, item, off ? "warning" : "ok",
+		   psprintf("this machine is %lld s %s the org",
+					(long long) Abs(skew / USECS_PER_SEC),
+					skew >= 0 ? "ahead of" : "behind"),
+		   off ? "Set the clock of this machine; JWT logins fail if it is off by minutes. Changes are found by the org's clock, and are not affected."
+		   : NULL);
+}
+
+/* Whether changes of the object can be found and all its fields copied. */
+static void
+check_object(Check *check, const char *item)
+{
+	DescribeObject *described = describe_object(check->org->api,
+												check->object, NULL);
+	const char *stamp = mapping_stamp(described);
+	StringInfoData left_out;
+	ListCell   *lc;
+	int			copied = 0;
+
+	initStringInfo(&left_out);
+	foreach(lc, described->fields)
+	{
+		DescribeField *field = (DescribeField *) lfirst(lc);
+
+		if (mapping_is_copied(field))
+			copied++;
+		else if (strcmp(field->type, "base64") == 0 ||
+				 strcmp(field->type, "json") == 0)
+			appendStringInfo(&left_out, "%s%s", left_out.len ? ", " : "",
+							 field->name);
+	}
+	if (!described->queryable || stamp == NULL)
+		report(check, item, "error",
+			   described->queryable
+			   ? "no field by which changes could be found"
+			   : "the login may not query it",
+			   described->queryable ? "Read it with sync.soql."
+			   : "Give the login's profile or permission set read access.");
+	else if (left_out.len > 0)
+		report(check, item, "warning",
+			   psprintf("%d fields; not copied: %s", copied, left_out.data),
+			   "Contents of such fields are not copied; read them with sync.soql.");
+	else
+		report(check, item, "ok",
+			   psprintf("%d fields, changes by %s%s", copied, stamp,
+						described->undeletable || !described->deletable ? ""
+						: ", deletes by getDeleted"), NULL);
+}
+
+static bool
+login_sees(Check *check, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, check->global)
+	{
+		if (pg_strcasecmp(((DescribeObject *) lfirst(lc))->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+check_table(Check *check, const char *item)
+{
+	SyncObject *object = catalog_object(check->server->name, check->object);
+	List	   *columns = NIL;
+	List	   *differences;
+	ListCell   *lc;
+
+	foreach(lc, catalog_fields(object))
+		columns = lappend(columns, mapping_column(lfirst(lc), NULL));
+	differences = schema_differences(object->relid, columns);
+	foreach(lc, differences)
+		report(check, item, "error", (char *) lfirst(lc),
+			   "Undo the change, or leave the field out with sync.set(..., 'exclude', ...).");
+}
+
+static void
+check_objects(Check *check)
+{
+	List	   *names = catalog_synced_objects(check->server->name);
+	bool		synced = names != NIL;
+	ListCell   *lc;
+
+	if (!synced)
+		names = default_object_names();
+	foreach(lc, names)
+	{
+		char	   *item = psprintf("object %s", (char *) lfirst(lc));
+
+		check->object = (char *) lfirst(lc);
+		if (!login_sees(check, check->object))
+			report(check, item, synced ? "error" : "warning",
+				   "the login may not see it",
+				   "Give the login's profile or permission set read access, or leave the object out.");
+		else
+			(void) attempt(check, item, check_object);
+		if (synced)
+			(void) attempt(check, psprintf("table of %s", check->object),
+						   check_table);
+	}
+}
+
+static void
+check_workers(Check *check)
+{
+	const char *slots = GetConfigOption("max_worker_processes", false, false);
+
+	if (worker_has_launcher())
+		report(check, "workers", "ok",
+			   psprintf("started by the launcher; max_worker_processes = %s",
+						slots), NULL);
+	else
+		report(check, "workers", "warning",
+			   "sync is not in shared_preload_libraries",
+			   "Workers must be started with sync.start() after each restart of the server.");
+	if (atoi(slots) < 8)
+		report(check, "worker slots", "warning",
+			   psprintf("max_worker_processes = %s", slots),
+			   "The launcher, a worker for each server, sync.max_copiers and sync.now need one each; increase max_worker_processes.");
+}
+
+/*
+ * sync.check(server name)
+ *   returns table(item text, status text, detail text, hint text)
+ */
+Datum
+sync_check(PG_FUNCTION_ARGS)
+{
+	Check		check = {0};
+
+	check.out = rows_begin(fcinfo);
+	check.server = server_options(NameStr(*PG_GETARG_NAME(0)));
+	require_server_owner(check.server);
+
+	check_workers(&check);
+	if (attempt(&check, "user mapping", check_mapping) &&
+		attempt(&check, "login", check_login))
+	{
+		(void) attempt(&check, "API calls", check_limits);
+		(void) attempt(&check, "clock", check_clock);
+		check_objects(&check);
+		(void) cycle_count_calls(check.org);
+		org_close(check.org);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,364 @@
+/*-------------------------------------------------------------------------
+ *
+ * copy.c
+ *	  First copy of an object: a Bulk job's result pages straight into COPY.
+ *
+ * Each page is one transaction, together with the locator of the page after
+ * it, so that a crash costs one page.  Locators are stable for the life of a
+ * job (§3), which Salesforce keeps for seven days.  Objects that Bulk does not
+ * serve come by query in the order of their ids; there the last id is the
+ * locator.  The primary key and the indexes are built when the rows are there.
+ *
+ * The object's cursor is set to the org's clock before the job begins: what
+ * changes in the org during the copy comes with the first increment.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "copy.h"
+#include "mapping.h"
+#include "salesforce/bulk.h"
+#include "salesforce/query.h"
+#include "salesforce/soql.h"
+#include "step.h"
+#include "tables/load.h"
+#include "tables/schema.h"
+
+int			copy_page_rows = 100000;
+
+/* Stands in sync.progress.job for a copy that goes by query. */
+#define JOB_BY_QUERY	"query"
+
+typedef struct Copy
+{
+	Org		   *org;
+	SyncObject *object;
+	List	   *fields;			/* of SyncField * */
+	List	   *names;			/* their API names */
+	List	   *columns;		/* their columns */
+	SyncCounts *counts;
+} Copy;
+
+static bool
+goes_by_query(const SyncObject *object)
+{
+	return strcmp(object->job, JOB_BY_QUERY) == 0;
+}
+
+void
+record_refused(const SyncObject *object, const char *operation, List *refused)
+{
+	ListCell   *lc;
+
+	foreach(lc, refused)
+	{
+		RefusedRow *row = (RefusedRow *) lfirst(lc);
+
+		catalog_failure(object->server, object->object, operation,
+						row->id ? row->id : "", row->sqlstate,
+						row->detail
+						? psprintf("%s (%s)", row->message, row->detail)
+						: row->message,
+						"The row was set aside and is tried again every hour; the others went in.");
+	}
+}
+
+/*
+ * queryAll, so that archived tasks and events come, too; what is in the
+ * recycle bin does not.
+ */
+static char *
+copy_statement(Copy *copy, const char *after, const char *order)
+{
+	SyncObject *object = copy->object;
+	List	   *conditions = list_make1(object->filter);
+
+	if (object->has_isdeleted)
+		conditions = lappend(conditions, pstrdup("IsDeleted = false"));
+	if (after)
+		conditions = lappend(conditions,
+							 psprintf("Id > %s", soql_string(after)));
+	return soql_select(copy->names, object->object, conditions, order, 0);
+}
+
+/* The org's clock when this began, by an answer that came later. */
+static TimestampTz
+org_time(Org *org, TimestampTz local)
+{
+	return org->api->server_date - (org->api->local_date - local) - USECS_PER_SEC;
+}
+
+/*
+ * A copy that goes on where another process stopped: if its job failed, or is
+ * gone with its results (after seven days), start anew.
+ */
+static void
+restart_if_lost(Copy *copy)
+{
+	SyncObject *object = copy->object;
+	BulkJob		job = {0};
+
+	job.id = object->job;
+	job.version = object->job_version;
+	bulk_poll(copy->org->api, &job);
+	if (job.state != BULK_GONE && job.state != BULK_FAILED)
+		return;
+	ereport(LOG,
+			(errmsg("the first copy of %s starts anew: its Bulk job %s %s",
+					object->object, object->job,
+					job.state == BULK_GONE ? "is gone" : "has failed")));
+	step_begin();
+	schema_empty_table(object->relid);
+	catalog_copy_reset(object);
+	step_end();
+	object->state = STATE_NEW;
+	object->locator = NULL;
+}
+
+static void
+record_job(Copy *copy, const char *job, const char *version, int64 records)
+{
+	SyncObject *object = copy->object;
+
+	object->job = pstrdup(job);
+	object->job_version = version ? pstrdup(version) : NULL;
+	object->job_records = records;
+	object->locator = NULL;
+	object->state = STATE_COPYING;
+	step_begin();
+	catalog_copy_started(object, object->cursor, job, version, records);
+	step_end();
+}
+
+/*
+ * Calls action; false if Bulk does not serve the object or the statement,
+ * which Salesforce may say when the job is created or when it has failed.
+ */
+static bool
+unless_unsupported(Copy *copy, void (*action) (Copy *copy))
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ApiError   *error = &copy->org->api->error;
+	volatile bool supported = true;
+
+	memset(error, 0, sizeof(ApiError));
+	PG_TRY();
+	{
+		action(copy);
+	}
+	PG_CATCH();
+	{
+		if (error->status == 0 || error->refusal != API_UNSUPPORTED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		supported = false;
+	}
+	PG_END_TRY();
+	return supported;
+}
+
+static void
+create_job(Copy *copy)
+{
+	TimestampTz began = GetCurrentTimestamp();
+	BulkJob    *job;
+
+	job = bulk_create(copy->org->api, copy_statement(copy, NULL, NULL),
+					  copy->object->has_isdeleted);
+	copy->object->cursor = org_time(copy->org, began);
+	record_job(copy, job->id, job->version, -1);
+}
+
+/* Waits for the job, once; a copy that is resumed has waited before. */
+static void
+wait_for_job(Copy *copy)
+{
+	SyncObject *object = copy->object;
+	BulkJob		job = {0};
+
+	job.id = object->job;
+	job.version = object->job_version;
+	bulk_wait(copy->org->api, &job);
+	if (object->job_records < 0 && object->locator == NULL)
+		record_job(copy, job.id, job.version, job.records);
+}
+
+static void
+go_by_query(Copy *copy)
+{
+	/* The refusal is an answer, too, and tells the org's clock. */
+	copy->object->cursor = org_time(copy->org, GetCurrentTimestamp());
+	record_job(copy, JOB_BY_QUERY, NULL, -1);
+}
+
+/* A page's outcome: rows, refused rows and the next locator, or the end. */
+static void
+page_done(Copy *copy, int64 rows, List *refused, const char *next)
+{
+	SyncObject *object = copy->object;
+
+	record_refused(object, "copy", refused);
+	catalog_copy_advanced(object, rows, next);
+	if (next == NULL)
+		catalog_state(object, STATE_INDEXING);
+	copy->counts->inserted += rows;
+	copy->counts->failed += list_length(refused);
+}
+
+/*
+ * Rows of a source straight into the table, and the progress, in one
+ * transaction.  next is asked for when the rows have been read.
+ */
+static const char *
+copy_bulk_page(Copy *copy, const BulkJob *job, const char *locator)
+{
+	BulkPage   *page;
+	List	   *refused = NIL;
+	int64		rows;
+	const char *next;
+
+	page = bulk_page_open(copy->org->api, job, locator, copy_page_rows,
+						  copy->names);
+	step_begin();
+	rows = load_rows(copy->object->relid, copy->columns,
+					 bulk_page_source(page), true, &refused);
+	next = bulk_page_next(page);
+	page_done(copy, rows, refused, next);
+	step_end();
+	next = next ? pstrdup(next) : NULL;
+	bulk_page_close(page);
+	return next;
+}
+
+static void
+copy_by_bulk(Copy *copy)
+{
+	SyncObject *object = copy->object;
+	BulkJob		job = {0};
+	const char *locator = object->locator;
+	MemoryContext page_context = AllocSetContextCreate(CurrentMemoryContext,
+													   "sync copy page",
+													   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(page_context);
+
+	job.id = object->job;
+	job.version = object->job_version;
+	job.records = object->job_records;
+	do
+	{
+		const char *next = copy_bulk_page(copy, &job, locator);
+
+		locator = next ? MemoryContextStrdup(old, next) : NULL;
+		MemoryContextReset(page_context);
+		CHECK_FOR_INTERRUPTS();
+	} while (locator != NULL);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(page_context);
+	object->state = STATE_INDEXING;
+}
+
+/* One page by query; returns the id to go on after, NULL at the end. */
+static char *
+copy_query_page(Copy *copy, QueryPage *page, MemoryContext result)
+{
+	List	   *refused = NIL;
+	int64		rows = 0;
+	char	   *last = NULL;
+
+	if (page->nrecords > 0)
+		last = MemoryContextStrdup(result,
+								   query_value(page, page->nrecords - 1, "Id"));
+	step_begin();
+	if (page->nrecords > 0)
+		rows = load_rows(copy->object->relid, copy->columns,
+						 query_rows(page, copy->names), true, &refused);
+	page_done(copy, rows, refused, page->done ? NULL : last);
+	step_end();
+	return page->done ? NULL : last;
+}
+
+static void
+copy_by_query(Copy *copy)
+{
+	SyncObject *object = copy->object;
+	MemoryContext page_context = AllocSetContextCreate(CurrentMemoryContext,
+													   "sync copy page",
+													   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(page_context);
+	char	   *after = object->locator;
+
+	do
+	{
+		QueryPage  *page;
+
+		page = query_run(copy->org->api,
+						 copy_statement(copy, after, "Id"),
+						 object->has_isdeleted);
+		after = copy_query_page(copy, page, old);
+		MemoryContextReset(page_context);
+		CHECK_FOR_INTERRUPTS();
+	} while (after != NULL);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(page_context);
+	object->state = STATE_INDEXING;
+}
+
+/* Keys and indexes, once the rows are there. */
+static void
+finish_copy(Copy *copy)
+{
+	SyncObject *object = copy->object;
+	int64		doubled;
+
+	step_begin();
+	doubled = schema_build_keys(object->relid,
+								mapping_indexed(copy->fields,
+												catalog_synced_objects(object->server)));
+	if (doubled > 0)
+		catalog_rows_added(object, -doubled);
+	catalog_state(object, STATE_LIVE);
+	catalog_cycle_at_once(object->server);
+	step_end();
+	object->state = STATE_LIVE;
+}
+
+void
+copy_object(Org *org, SyncObject *object, SyncCounts *counts)
+{
+	Copy		copy = {0};
+
+	copy.org = org;
+	copy.object = object;
+	copy.counts = counts;
+	step_begin();
+	copy.fields = catalog_fields(object);
+	step_end();
+	copy.names = mapping_field_names(copy.fields);
+	copy.columns = mapping_column_names(copy.fields);
+
+	if (object->state == STATE_COPYING && !goes_by_query(object))
+		restart_if_lost(&copy);
+	if (object->state == STATE_NEW && !unless_unsupported(&copy, create_job))
+		go_by_query(&copy);
+	if (object->state == STATE_COPYING)
+	{
+		if (!goes_by_query(object) && !unless_unsupported(&copy, wait_for_job))
+			go_by_query(&copy);
+		if (goes_by_query(object))
+			copy_by_query(&copy);
+		else
+			copy_by_bulk(&copy);
+	}
+	if (object->state == STATE_INDEXING)
+		finish_copy(&copy);
+	if (object->job && !goes_by_query(object))
+		bulk_delete(org->api, object->job, object->job_version);
+}

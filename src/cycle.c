@@ -1,0 +1,576 @@
+/*-------------------------------------------------------------------------
+ *
+ * cycle.c
+ *	  One cycle of a server: ask the org what is new, bring it in.
+ *
+ * The questions of all objects travel together.  A scheduled cycle asks for
+ * the ids that changed (getUpdated, getDeleted): one Composite call for the
+ * default set of objects, and if nothing changed that was all.  A cycle asked
+ * for by sync.now wants what is visible at this moment, which getUpdated,
+ * answering in whole minutes, cannot tell: it asks for rows, five objects to a
+ * call.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "copy.h"
+#include "cycle.h"
+#include "evolve.h"
+#include "pull.h"
+#include "step.h"
+
+/* Back-off of a failing object and of a failing server. */
+#define OBJECT_RETRY_MIN	(15 * USECS_PER_SEC)
+#define OBJECT_RETRY_MAX	USECS_PER_HOUR
+#define SERVER_RETRY_MIN	(5 * USECS_PER_SEC)
+#define SERVER_RETRY_MAX	(15 * USECS_PER_MINUTE)
+/* Allowance used up: asking again soon only burns more of it (§2.11). */
+#define LIMIT_RETRY_MIN		(15 * USECS_PER_MINUTE)
+
+/* Doubles with each failure in a row, with jitter of a fifth. */
+static TimestampTz
+retry_at(int failures, int64 min, int64 max)
+{
+	int64		delay = min << Min(failures, 16);
+
+	delay = Min(delay, max);
+	delay -= delay / 5 * (random() % 1000) / 1000;
+	return GetCurrentTimestamp() + delay;
+}
+
+int64
+cycle_count_calls(Org *org)
+{
+	SalesforceApi *api = org->api;
+	int64		total = 0;
+
+	step_begin();
+	for (int kind = 0; kind < API_KINDS; kind++)
+	{
+		if (api->calls[kind] == 0)
+			continue;
+		catalog_count_calls(org->server->name, api_kind_names[kind],
+							api->calls[kind]);
+		total += api->calls[kind];
+		api->calls[kind] = 0;
+	}
+	if (total > 0 && api->limit_max > 0)
+		catalog_limits(org->server->name, api->limit_used, api->limit_max);
+	step_end();
+	return total;
+}
+
+static int64
+calls_so_far(const Org *org)
+{
+	int64		total = 0;
+
+	for (int kind = 0; kind < API_KINDS; kind++)
+		total += org->api->calls[kind];
+	return total;
+}
+
+/* Salesforce's code if it refused something, else the SQLSTATE. */
+static const char *
+failure_code(const ErrorData *error, Org *org)
+{
+	if (org && org->api->error.status != 0 && org->api->error.code[0])
+		return org->api->error.code;
+	return unpack_sql_state(error->sqlerrcode);
+}
+
+void
+cycle_failed(const char *server, const SyncObject *object,
+			 const char *operation, int failures, const ErrorData *error,
+			 Org *org)
+{
+	char	   *message = error->detail
+		? psprintf("%s: %s", error->message, error->detail)
+		: error->message;
+	TimestampTz retry;
+
+	if (object)
+		retry = retry_at(failures, OBJECT_RETRY_MIN, OBJECT_RETRY_MAX);
+	else if (error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED ||
+			 error->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION)
+		retry = retry_at(failures, LIMIT_RETRY_MIN, OBJECT_RETRY_MAX);
+	else
+		retry = retry_at(failures, SERVER_RETRY_MIN, SERVER_RETRY_MAX);
+
+	step_begin();
+	catalog_failure(server, object ? object->object : NULL, operation, NULL,
+					failure_code(error, org), message, error->hint);
+	if (object)
+		catalog_object_failed(object, retry, message);
+	else
+		catalog_server_failed(server, retry, message);
+	if (failures == 0)
+		catalog_notify("failure", server, object ? object->object : NULL,
+					   error->message);
+	step_end();
+}
+
+/*
+ * Errors that concern the org as a whole, and end the cycle: the login, and
+ * the allowance of calls.
+ */
+static bool
+concerns_org(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
+		error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
+}
+
+/* Cancel and shutdown are no failures of what was going on. */
+static bool
+is_interrupt(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
+		error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN;
+}
+
+/* One logged step on one object; what it does is up to do_step. */
+typedef struct Step
+{
+	Cycle	   *cycle;
+	SyncObject *object;
+	const char *operation;
+	SyncCounts	counts;
+	bool		log_idle;		/* write a row also if nothing happened */
+	int64		log_seq;		/* row that stands there while it runs; 0 = none */
+	Pull	   *pull;			/* of a pull */
+	TimestampTz started;
+	TimestampTz due;
+} Step;
+
+static void
+log_step(Step *step, const char *outcome)
+{
+	SyncCounts *c = &step->counts;
+
+	if (step->log_seq)
+	{
+		catalog_log_end(step->log_seq, c, outcome);
+		return;
+	}
+	if (!step->log_idle && strcmp(outcome, "done") == 0 &&
+		c->inserted + c->updated + c->deleted + c->skipped + c->failed == 0)
+		return;
+	catalog_log_whole(step->cycle->run, step->object->server,
+					  step->object->object, step->operation, step->started,
+					  c, outcome);
+}
+
+/*
+ * Runs a step; an error is recorded against the object and goes no further,
+ * unless it concerns the whole org.  Returns whether it went well.
+ */
+static bool
+run_step(Step *step, void (*do_step) (Step *step))
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Org		   *org = step->cycle->org;
+	int64		calls = calls_so_far(org);
+	volatile bool done = false;
+
+	memset(&org->api->error, 0, sizeof(ApiError));
+	pgstat_report_activity(STATE_RUNNING,
+						   psprintf("%s %s", step->operation,
+									step->object->object));
+	PG_TRY();
+	{
+		do_step(step);
+		step->counts.calls = calls_so_far(org) - calls;
+		step_begin();
+		log_step(step, "done");
+		if (step->object->failures > 0)
+		{
+			catalog_step_recovered(step->object->server, step->object->object,
+								   step->operation);
+			catalog_notify("recovery", step->object->server,
+						   step->object->object, step->operation);
+		}
+		step_end();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (is_interrupt(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		step_abort();
+		step->counts.calls = calls_so_far(org) - calls;
+		step->log_idle = true;
+		step_begin();
+		log_step(step, error->message);
+		step_end();
+		if (concerns_org(error))
+			ReThrowError(error);
+		cycle_failed(step->object->server, step->object, step->operation,
+					 step->object->failures, error, org);
+	}
+	PG_END_TRY();
+	return done;
+}
+
+static void
+do_evolve(Step *step)
+{
+	step->counts.updated = evolve_object(step->cycle->org, step->object, false);
+}
+
+static void
+do_pull(Step *step)
+{
+	pull_apply(step->pull, step->cycle->org, step->started, step->due,
+			   step->cycle->now, &step->counts);
+}
+
+static void
+do_copy(Step *step)
+{
+	copy_object(step->cycle->org, step->object, &step->counts);
+}
+
+static void
+init_step(Step *step, Cycle *cycle, SyncObject *object, const char *operation)
+{
+	memset(step, 0, sizeof(Step));
+	step->cycle = cycle;
+	step->object = object;
+	step->operation = operation;
+	step->started = GetCurrentTimestamp();
+}
+
+/*
+ * Which objects to pull
+ */
+
+static bool
+is_wanted(const Cycle *cycle, const SyncObject *object, const char *only)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (object->state != STATE_LIVE)
+		return false;
+	if (cycle->now)
+		return only == NULL || pg_strcasecmp(only, object->object) == 0;
+	return object->due <= now && object->retry_at <= now;
+}
+
+/* Locks the object against other processes of sync that write to it. */
+static bool
+lock_object(const Cycle *cycle, const SyncObject *object)
+{
+	if (step_lock_try(LOCK_OBJECT, object->relid))
+		return true;
+	if (cycle->now)
+		step_lock_wait(LOCK_OBJECT, object->relid);
+	return cycle->now;
+}
+
+/* The objects to pull, each locked and read anew under its lock. */
+static List *
+choose_objects(Cycle *cycle, const char *only)
+{
+	const char *server = cycle->org->server->name;
+	List	   *chosen = NIL;
+	List	   *objects;
+	ListCell   *lc;
+
+	step_begin();
+	objects = catalog_objects(server);
+	step_end();
+	foreach(lc, objects)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+
+		if (!is_wanted(cycle, object, only) || !lock_object(cycle, object))
+			continue;
+		cycle->locked = lappend_oid(cycle->locked, object->relid);
+		step_begin();
+		object = catalog_object(server, object->object);
+		step_end();
+		if (object && is_wanted(cycle, object, only))
+			chosen = lappend(chosen, object);
+	}
+	return chosen;
+}
+
+/*
+ * The org's clock now.  Before the first answer of a connection it is not
+ * known; ours, less the overlap that follows, serves to choose windows.
+ */
+static TimestampTz
+org_clock(const Org *org)
+{
+	return org->api->server_date ? api_now(org->api) : GetCurrentTimestamp();
+}
+
+/* Asks, and notes what the org's clock was before. */
+static void
+ask(Cycle *cycle, List *pulls, Question *questions, int n)
+{
+	SalesforceApi *api = cycle->org->api;
+	TimestampTz before = GetCurrentTimestamp();
+	ListCell   *lc;
+
+	if (n == 0)
+		return;
+	query_ask(api, questions, n);
+	foreach(lc, pulls)
+	{
+		Pull	   *pull = (Pull *) lfirst(lc);
+
+		if (pull->asked == 0)
+			pull->asked = api->server_date - (api->local_date - before) -
+				USECS_PER_SEC;
+	}
+}
+
+/* Rows will be asked for along with those of other objects. */
+static bool
+asks_rows(const Pull *pull, bool now)
+{
+	if (now)
+		return true;
+	return pull_has_changes(pull) &&
+		(pull->updated == NULL ||
+		 list_length(pull->updated->ids) < PULL_QUICK_ROWS);
+}
+
+static void
+ask_everything(Cycle *cycle, List *pulls)
+{
+	Question   *ids = palloc0(sizeof(Question) * 2 * list_length(pulls));
+	Question   *rows = palloc0(sizeof(Question) * PULL_QUESTIONS *
+							   list_length(pulls));
+	int			n = 0;
+	ListCell   *lc;
+
+	if (!cycle->now)
+	{
+		foreach(lc, pulls)
+			n += pull_ask_ids((Pull *) lfirst(lc), ids + n,
+							  org_clock(cycle->org));
+		ask(cycle, pulls, ids, n);
+	}
+	n = 0;
+	foreach(lc, pulls)
+	{
+		Pull	   *pull = (Pull *) lfirst(lc);
+
+		if (!cycle->now && !pull_has_changes(pull))
+			continue;
+		step_begin();
+		pull->fields = catalog_fields(pull->object);
+		step_end();
+		if (asks_rows(pull, cycle->now))
+			n += pull_ask_rows(pull, rows + n, org_clock(cycle->org),
+							   cycle->now);
+	}
+	ask(cycle, pulls, rows, n);
+}
+
+static void
+follow_schema(Cycle *cycle, List *objects)
+{
+	ListCell   *lc;
+
+	foreach(lc, objects)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+		Step		step;
+
+		if (!evolve_is_due(object))
+			continue;
+		init_step(&step, cycle, object, "schema");
+		(void) run_step(&step, do_evolve);
+	}
+}
+
+/* An unknown field: the org's schema changed under us (§2.11). */
+static void
+evolve_after_failure(Cycle *cycle, SyncObject *object)
+{
+	Step		step;
+
+	if (cycle->org->api->error.status == 0 ||
+		cycle->org->api->error.refusal != API_SCHEMA)
+		return;
+	object->describe_tag = NULL;
+	init_step(&step, cycle, object, "schema");
+	(void) run_step(&step, do_evolve);
+}
+
+static void
+apply_pulls(Cycle *cycle, List *pulls, TimestampTz started)
+{
+	ListCell   *lc;
+
+	foreach(lc, pulls)
+	{
+		Pull	   *pull = (Pull *) lfirst(lc);
+		Step		step;
+
+		init_step(&step, cycle, pull->object, "pull");
+		step.pull = pull;
+		step.started = started;
+		step.log_idle = cycle->now;
+		if (pull->object->interval > 0)
+			step.due = GetCurrentTimestamp() + pull->object->interval;
+		if (!run_step(&step, do_pull))
+			evolve_after_failure(cycle, pull->object);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * Our share of the org's daily calls is used up: wait, visibly.
+ */
+static void
+check_budget(const Cycle *cycle)
+{
+	const SalesforceApi *api = cycle->org->api;
+	int64		ours;
+
+	if (api->limit_max <= 0)
+		return;
+	step_begin();
+	ours = catalog_calls_today(cycle->org->server->name);
+	step_end();
+	if (ours < api->limit_max * cycle->org->server->api_budget)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("the API budget of server \"%s\" is used up",
+					cycle->org->server->name),
+			 errdetail("%lld calls in 24 hours; the org allows %lld, of which sync may use %.0f %%.",
+					   (long long) ours, (long long) api->limit_max,
+					   cycle->org->server->api_budget * 100),
+			 errhint("It goes on by itself; raise api_budget or interval with ALTER SERVER.")));
+}
+
+static void
+unlock_objects(Cycle *cycle)
+{
+	ListCell   *lc;
+
+	foreach(lc, cycle->locked)
+		step_unlock(LOCK_OBJECT, lfirst_oid(lc));
+	cycle->locked = NIL;
+}
+
+/* The first part of a cycle, shared by all objects, has a log row, too. */
+static void
+log_questions(Cycle *cycle, TimestampTz started, int64 calls)
+{
+	SyncCounts	counts = {0};
+
+	counts.calls = calls;
+	step_begin();
+	catalog_log_whole(cycle->run, cycle->org->server->name, NULL, "ask",
+					  started, &counts, "done");
+	step_end();
+}
+
+static void
+pull_objects(Cycle *cycle, List *objects)
+{
+	TimestampTz started = GetCurrentTimestamp();
+	int64		calls = calls_so_far(cycle->org);
+	List	   *pulls = NIL;
+	ListCell   *lc;
+
+	foreach(lc, objects)
+	{
+		Pull	   *pull = palloc0(sizeof(Pull));
+
+		pull->object = (SyncObject *) lfirst(lc);
+		pull_prepare(pull, cycle->org);
+		pulls = lappend(pulls, pull);
+	}
+	ask_everything(cycle, pulls);
+	log_questions(cycle, started, calls_so_far(cycle->org) - calls);
+	apply_pulls(cycle, pulls, started);
+}
+
+void
+cycle_run(Cycle *cycle, const char *only)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "sync cycle",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	check_budget(cycle);
+	PG_TRY();
+	{
+		List	   *objects = choose_objects(cycle, only);
+
+		follow_schema(cycle, objects);
+		if (objects != NIL)
+			pull_objects(cycle, objects);
+	}
+	PG_FINALLY();
+	{
+		unlock_objects(cycle);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+bool
+cycle_copy(Cycle *cycle, const char *name)
+{
+	const char *server = cycle->org->server->name;
+	SyncObject *object;
+	bool		done = true;
+
+	step_begin();
+	object = catalog_object(server, name);
+	step_end();
+	if (object == NULL || object->state == STATE_LIVE ||
+		!lock_object(cycle, object))
+		return true;
+	PG_TRY();
+	{
+		/* It may have been finished by whoever had the lock before. */
+		step_begin();
+		object = catalog_object(server, name);
+		step_end();
+		if (object && object->state != STATE_LIVE)
+		{
+			Step		step;
+
+			init_step(&step, cycle, object, "copy");
+			step_begin();
+			step.log_seq = catalog_log_start(cycle->run, server,
+											 object->object, "copy");
+			step_end();
+			done = run_step(&step, do_copy);
+		}
+	}
+	PG_FINALLY();
+	{
+		if (object)
+			step_unlock(LOCK_OBJECT, object->relid);
+	}
+	PG_END_TRY();
+	return done;
+}

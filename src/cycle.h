@@ -1,0 +1,45 @@
+/*-------------------------------------------------------------------------
+ *
+ * cycle.h
+ *	  One cycle of a server: ask the org what is new, bring it in.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_CYCLE_H
+#define SYNC_CYCLE_H
+
+#include "login.h"
+#include "tables/catalog.h"
+
+typedef struct Cycle
+{
+	Org		   *org;
+	int64		run;			/* groups rows of sync.log */
+	bool		now;			/* asked for by sync.now: do not wait for what
+								 * is due, and bring in what is visible now */
+	List	   *locked;			/* tables locked meanwhile */
+} Cycle;
+
+/*
+ * cycle_run: increments of all live objects that are due (with now: of all, or
+ * of the one named).  Failures of single objects are recorded and do not
+ * stop the others; a failure of the org as a whole is raised.
+ *
+ * cycle_copy: first copy of one object, from where it stopped.
+ *
+ * cycle_failed: records an error of a step of a server (object NULL) or
+ * object, with the time of the next try; the error must have been caught and
+ * its transaction ended.
+ *
+ * cycle_count_calls: adds the calls made since the last time to sync.calls.
+ */
+extern void cycle_run(Cycle *cycle, const char *object);
+extern bool cycle_copy(Cycle *cycle, const char *object);
+extern void cycle_failed(const char *server, const SyncObject *object,
+						 const char *operation, int failures,
+						 const struct ErrorData *error, Org *org);
+extern int64 cycle_count_calls(Org *org);
+
+#endif							/* SYNC_CYCLE_H */

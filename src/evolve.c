@@ -1,0 +1,179 @@
+/*-------------------------------------------------------------------------
+ *
+ * evolve.c
+ *	  Following changes of the org's schema.
+ *
+ * A describe is cheap to ask for again (If-Modified-Since, §2.3), but its
+ * 304 does not promise to notice that field-level security of the login
+ * changed, so now and then it is read in full.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "evolve.h"
+#include "mapping.h"
+#include "step.h"
+
+int			evolve_interval = 3600;
+
+/* Every so many hours a describe is read in full, whatever its tag says. */
+#define FULL_DESCRIBE_HOURS	24
+
+bool
+evolve_is_due(const SyncObject *object)
+{
+	return object->described <
+		GetCurrentTimestamp() - evolve_interval * USECS_PER_SEC;
+}
+
+static SyncField *
+find_field(List *fields, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, fields)
+	{
+		SyncField  *field = (SyncField *) lfirst(lc);
+
+		if (strcmp(field->field, name) == 0)
+			return field;
+	}
+	return NULL;
+}
+
+static bool
+same_column_type(const SyncField *a, const SyncField *b)
+{
+	return strcmp(mapping_column(a, NULL)->type,
+				  mapping_column(b, NULL)->type) == 0;
+}
+
+/* New and retyped fields: their columns. */
+static int
+follow_fields(const DescribeObject *described, SyncObject *object,
+			  List *before, List *after)
+{
+	List	   *added = NIL;
+	int			changed = 0;
+	ListCell   *lc;
+
+	foreach(lc, after)
+	{
+		SyncField  *field = (SyncField *) lfirst(lc);
+		SyncField  *old = find_field(before, field->field);
+		DescribeField *d = describe_field(described, field->field);
+
+		if (old == NULL)
+			added = lappend(added, mapping_column(field, d->help));
+		else if (!same_column_type(old, field))
+		{
+			schema_change_column(object->relid, mapping_column(field, d->help));
+			changed++;
+		}
+	}
+	if (added != NIL)
+		schema_add_columns(object->relid, added);
+	return changed + list_length(added);
+}
+
+static int
+forget_fields(SyncObject *object, List *before, List *after)
+{
+	int			gone = 0;
+	ListCell   *lc;
+
+	foreach(lc, before)
+	{
+		SyncField  *field = (SyncField *) lfirst(lc);
+
+		if (find_field(after, field->field) == NULL)
+		{
+			catalog_remove_field(object, field->field);
+			gone++;
+		}
+	}
+	return gone;
+}
+
+int
+evolve_object(Org *org, SyncObject *object, bool force)
+{
+	DescribeObject *described;
+	List	   *before;
+	List	   *after;
+	int			filled;
+	int			gone = 0;
+
+	described = describe_object(org->api, object->object,
+								force ? NULL : object->describe_tag);
+	step_begin();
+	if (described == NULL)
+	{
+		catalog_described(object, NULL);
+		step_end();
+		return 0;
+	}
+	before = catalog_fields(object);
+	after = mapping_fields(described, object->only_fields, object->exclude,
+						   true);
+	filled = follow_fields(described, object, before, after);
+	gone = forget_fields(object, before, after);
+	catalog_add_fields(object, after);
+	catalog_described(object, described->last_modified);
+	if (filled > 0)
+		catalog_cursor_reset(object);
+	if (filled + gone > 0)
+		catalog_notify("schema", object->server, object->object,
+					   psprintf("%d fields new or changed, %d gone", filled,
+								gone));
+	step_end();
+	return filled + gone;
+}
+
+void
+evolve_choose_fields(Org *org, SyncObject *object)
+{
+	DescribeObject *described = describe_object(org->api, object->object,
+												NULL);
+	List	   *before = catalog_fields(object);
+	List	   *after = mapping_fields(described, object->only_fields,
+									   object->exclude, false);
+	ListCell   *lc;
+
+	foreach(lc, before)
+	{
+		SyncField  *field = (SyncField *) lfirst(lc);
+
+		if (find_field(after, field->field) == NULL)
+			schema_drop_column(object->relid, field->attname);
+	}
+	(void) forget_fields(object, before, after);
+	if (follow_fields(described, object, before, after) > 0)
+		evolve_copy_again(object);
+	catalog_add_fields(object, after);
+	catalog_described(object, described->last_modified);
+}
+
+void
+evolve_copy_again(SyncObject *object)
+{
+	if (object->state == STATE_LIVE)
+	{
+		catalog_cursor_reset(object);
+		return;
+	}
+	if (!step_lock_try(LOCK_OBJECT, object->relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("%s is being copied for the first time",
+						object->object),
+				 errhint("Wait until sync.status shows it live, or sync.pause(server) first.")));
+	schema_empty_table(object->relid);
+	catalog_copy_reset(object);
+	step_unlock(LOCK_OBJECT, object->relid);
+}

@@ -1,0 +1,750 @@
+/*-------------------------------------------------------------------------
+ *
+ * pull.c
+ *	  Increments: what changed in the org since the cursor, into the table.
+ *
+ * A row's stamp is given when it is written and the row is seen when its
+ * transaction commits, up to ten minutes and more later (§6.2).  So a pull
+ * reads from the cursor less an overlap, and the merge drops what the table
+ * has already.  The cursor moves to the org's own clock as it was before the
+ * question, never to the newest stamp seen, and no further than
+ * latestDateCovered, by which Salesforce says what no transaction that is
+ * still open can fall behind (§2.10).
+ *
+ * Few rows come with one query; many are taken apart: new ones in full, by
+ * pages or a Bulk job, and of the overlap ids and stamps first, then only the
+ * rows that differ.  All of it can be repeated, and is when a step fails: the
+ * cursor moves last.
+ *
+ * Deletes come three ways: rows in the recycle bin by queryAll; getDeleted for
+ * those that never get there (undeletable objects, purged rows); and a sweep
+ * over all ids where even that can't tell.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "copy.h"
+#include "mapping.h"
+#include "pull.h"
+#include "salesforce/bulk.h"
+#include "salesforce/soql.h"
+#include "step.h"
+#include "tables/merge.h"
+#include "tables/schema.h"
+
+int			pull_bulk_threshold = 10000;
+
+/* How far back getUpdated and getDeleted answer (§2.10), with a margin. */
+#define UPDATED_REACH	(29 * USECS_PER_DAY)
+#define DELETED_REACH	(14 * USECS_PER_DAY)
+
+/* Ids in one query: 100,000 characters of SOQL would hold 4,700. */
+#define IDS_PER_QUERY	1000
+
+/* A row that was set aside is tried again after so long. */
+#define REFUSED_RETRY	USECS_PER_HOUR
+
+/* How often ids are compared where nothing else tells of deletes. */
+#define SWEEP_INTERVAL	USECS_PER_DAY
+
+/* What is at hand while one object is pulled. */
+typedef struct Work
+{
+	Org		   *org;
+	Pull	   *pull;
+	SyncObject *object;
+	List	   *names;			/* of all fields */
+	List	   *columns;
+	char	   *stamp_column;
+	TimestampTz started;
+	SyncCounts *counts;
+	MemoryContext context;		/* of one page */
+} Work;
+
+/* What to do with a page of rows that came in; source is read once. */
+typedef void (*PageHandler) (Work *work, RowSource *source, bool streams,
+							 void *arg);
+
+/*
+ * Questions
+ */
+
+void
+pull_prepare(Pull *pull, Org *org)
+{
+	SyncObject *object = pull->object;
+
+	if (TIMESTAMP_IS_NOBEGIN(object->cursor) || object->cursor == 0)
+		pull->from = DT_NOBEGIN;
+	else
+		pull->from = object->cursor - org->server->overlap;
+}
+
+static TimestampTz
+whole_minute(TimestampTz t)
+{
+	return t - t % USECS_PER_MINUTE;
+}
+
+static bool
+reaches(const Pull *pull, TimestampTz now, int64 reach)
+{
+	return !TIMESTAMP_IS_NOBEGIN(pull->from) && pull->from > now - reach;
+}
+
+/* A window in whole minutes, at least one long. */
+static void
+set_window(Question *question, TimestampTz from, TimestampTz end)
+{
+	question->end = whole_minute(end);
+	question->start = Min(whole_minute(from),
+						  question->end - 2 * USECS_PER_MINUTE);
+}
+
+static int
+ask_updated(Pull *pull, Question *question, TimestampTz now)
+{
+	if (!pull->object->replicateable || !reaches(pull, now, UPDATED_REACH))
+		return 0;
+	question->kind = QUESTION_UPDATED;
+	question->object = pull->object->object;
+	set_window(question, pull->from, now);
+	pull->updated = question;
+	return 1;
+}
+
+static int
+ask_deleted(Pull *pull, Question *question, TimestampTz end, TimestampTz now)
+{
+	if (!pull->object->replicateable || !pull->object->deletable ||
+		!reaches(pull, now, DELETED_REACH))
+		return 0;
+	question->kind = QUESTION_DELETED;
+	question->object = pull->object->object;
+	set_window(question, pull->from, end);
+	pull->deleted = question;
+	return 1;
+}
+
+int
+pull_ask_ids(Pull *pull, Question *questions, TimestampTz now)
+{
+	int			n = ask_updated(pull, questions, now);
+
+	return n + ask_deleted(pull, questions + n, now, now);
+}
+
+/* "SystemModstamp >= from"; NULL when everything is wanted. */
+static char *
+since(const SyncObject *object, const char *operator, TimestampTz moment)
+{
+	if (TIMESTAMP_IS_NOBEGIN(moment))
+		return NULL;
+	return psprintf("%s %s %s", object->stamp_field, operator,
+					soql_datetime(moment));
+}
+
+static char *
+stamp_order(const SyncObject *object)
+{
+	return psprintf("%s, Id", object->stamp_field);
+}
+
+/* queryAll where there are deleted or archived rows to be seen. */
+static QuestionKind
+query_kind(const SyncObject *object)
+{
+	return object->has_isdeleted ? QUESTION_QUERY_ALL : QUESTION_QUERY;
+}
+
+static void
+ask_query(Pull *pull, Question *question, List *names, const char *filter)
+{
+	SyncObject *object = pull->object;
+
+	question->kind = query_kind(object);
+	question->soql = soql_select(names, object->object,
+								 list_make2((char *) filter,
+											since(object, ">=", pull->from)),
+								 stamp_order(object), PULL_QUICK_ROWS);
+}
+
+/*
+ * With immediately = true the caller wants what is visible now: getUpdated
+ * and getDeleted are asked along, the one for latestDateCovered, the other for
+ * rows that queryAll never shows (its end is the next whole minute).
+ */
+int
+pull_ask_rows(Pull *pull, Question *questions, TimestampTz now,
+			  bool immediately)
+{
+	int			n = 0;
+
+	/*
+	 * Ids that changed, before the rows: a row that enters the filter between
+	 * the two answers must not look as if it had left it.
+	 */
+	if (pull->object->filter)
+	{
+		pull->visible = &questions[n++];
+		ask_query(pull, pull->visible, list_make1(pstrdup("Id")), NULL);
+	}
+	pull->rows = &questions[n++];
+	ask_query(pull, pull->rows, mapping_field_names(pull->fields),
+			  pull->object->filter);
+	if (immediately)
+	{
+		n += ask_updated(pull, questions + n, now);
+		n += ask_deleted(pull, questions + n,
+						 pull->object->undeletable ? now
+						 : now + USECS_PER_MINUTE, now);
+	}
+	return n;
+}
+
+bool
+pull_has_changes(const Pull *pull)
+{
+	return pull->updated == NULL || !pull->updated->answered ||
+		pull->updated->ids != NIL;
+}
+
+/*
+ * Rows into the table
+ */
+
+static void
+add_counts(Work *work, const MergeCounts *merged)
+{
+	work->counts->inserted += merged->inserted;
+	work->counts->updated += merged->updated;
+	work->counts->deleted += merged->deleted;
+	work->counts->skipped += merged->skipped;
+	if (merged->inserted != merged->deleted)
+		catalog_rows_added(work->object, merged->inserted - merged->deleted);
+}
+
+/* Merges a stage and keeps the books, within a step. */
+static void
+merge_and_record(Work *work, Stage *stage, List *refused)
+{
+	MergeCounts merged = {0};
+
+	merge_stage(stage, work->object->mark, &merged, &refused);
+	add_counts(work, &merged);
+	work->counts->failed += list_length(refused);
+	record_refused(work->object, "pull", refused);
+	catalog_rows_recovered(work->object, stage->stage, work->started);
+	stage_drop(stage);
+}
+
+/*
+ * PageHandler: full rows into stage and table.  What streams from the network
+ * is staged in a transaction of its own, so that no lock on the table is held
+ * while the network is waited for.
+ */
+static void
+merge_page(Work *work, RowSource *source, bool streams, void *arg)
+{
+	List	   *refused = NIL;
+	Stage	   *stage;
+
+	step_begin();
+	stage = stage_create(work->object->relid, work->columns,
+						 work->stamp_column);
+	(void) stage_load(stage, source, &refused);
+	if (streams)
+	{
+		step_end();
+		step_begin();
+	}
+	merge_and_record(work, stage, refused);
+	step_end();
+}
+
+/* PageHandler: ids and stamps; which rows differ is appended to *arg. */
+static void
+compare_page(Work *work, RowSource *source, bool streams, void *arg)
+{
+	List	  **differing = (List **) arg;
+	List	   *columns = list_make2(pstrdup("id"), work->stamp_column);
+	List	   *refused = NIL;
+	Stage	   *stage;
+	ListCell   *lc;
+	List	   *absent;
+
+	if (work->object->has_isdeleted)
+		columns = lappend(columns, pstrdup("isdeleted"));
+	step_begin();
+	stage = stage_create(work->object->relid, columns, work->stamp_column);
+	(void) stage_load(stage, source, &refused);
+	absent = stage_absent(stage);
+	stage_drop(stage);
+	step_end();
+
+	MemoryContextSwitchTo(GetMemoryChunkContext(work));
+	foreach(lc, absent)
+		*differing = lappend(*differing, pstrdup((char *) lfirst(lc)));
+	MemoryContextSwitchTo(work->context);
+}
+
+/* PageHandler: ids into the stage *arg, made by the first page. */
+static void
+collect_ids(Work *work, RowSource *source, bool streams, void *arg)
+{
+	Stage	   *stage = (Stage *) arg;
+	List	   *refused = NIL;
+
+	step_begin();
+	(void) stage_load(stage, source, &refused);
+	step_end();
+}
+
+static void
+bulk_pages(Work *work, List *names, List *conditions, PageHandler handle,
+		   void *arg)
+{
+	SalesforceApi *api = work->org->api;
+	SyncObject *object = work->object;
+	BulkJob    *job;
+	char	   *locator = NULL;
+
+	job = bulk_create(api, soql_select(names, object->object, conditions,
+									   NULL, 0), object->has_isdeleted);
+	bulk_wait(api, job);
+	do
+	{
+		MemoryContext old = MemoryContextSwitchTo(work->context);
+		BulkPage   *page = bulk_page_open(api, job, locator, copy_page_rows,
+										  names);
+		const char *next;
+
+		handle(work, bulk_page_source(page), true, arg);
+		next = bulk_page_next(page);
+		locator = next ? MemoryContextStrdup(old, next) : NULL;
+		bulk_page_close(page);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(work->context);
+		CHECK_FOR_INTERRUPTS();
+	} while (locator != NULL);
+	bulk_delete(api, job->id, job->version);
+}
+
+static void
+query_pages(Work *work, QueryPage *page, List *names, PageHandler handle,
+			void *arg)
+{
+	for (;;)
+	{
+		QueryPage  *next = NULL;
+		MemoryContext old = MemoryContextSwitchTo(work->context);
+
+		if (page->nrecords > 0)
+			handle(work, query_rows(page, names), false, arg);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(work->context);
+		CHECK_FOR_INTERRUPTS();
+		if (!page->done)
+			next = query_next(work->org->api, page);
+		query_free(page);
+		if (next == NULL)
+			break;
+		page = next;
+	}
+}
+
+/* The first page by query; NULL if that is no way for so much. */
+static QueryPage *
+first_page(Work *work, const char *soql)
+{
+	SalesforceApi *api = work->org->api;
+	MemoryContext caller = CurrentMemoryContext;
+	QueryPage  *volatile page = NULL;
+
+	memset(&api->error, 0, sizeof(ApiError));
+	PG_TRY();
+	{
+		page = query_run(api, soql, work->object->has_isdeleted);
+	}
+	PG_CATCH();
+	{
+		if (api->error.status == 0 || api->error.refusal != API_TOO_BIG)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return page;
+}
+
+/*
+ * All rows that fulfil the conditions, page by page, to handle.  The first
+ * page tells how many there are: many go by Bulk job instead, unless Bulk does
+ * not serve the object.
+ */
+static void
+pull_rows(Work *work, List *names, List *conditions, PageHandler handle,
+		  void *arg)
+{
+	SyncObject *object = work->object;
+	QueryPage  *page;
+	bool		bulk = object->job == NULL || strcmp(object->job, "query") != 0;
+
+	page = first_page(work, soql_select(names, object->object, conditions,
+										stamp_order(object), 0));
+	if (page && (!bulk || page->total <= pull_bulk_threshold))
+	{
+		query_pages(work, page, names, handle, arg);
+		return;
+	}
+	if (page)
+		query_free(page);
+	bulk_pages(work, names, conditions, handle, arg);
+}
+
+/* Rows by id, some at a time. */
+static void
+pull_ids(Work *work, List *ids)
+{
+	List	   *some = NIL;
+	int			i = 0;
+	ListCell   *lc;
+
+	foreach(lc, ids)
+	{
+		some = lappend(some, lfirst(lc));
+		if (++i % IDS_PER_QUERY == 0 || i == list_length(ids))
+		{
+			pull_rows(work, work->names,
+					  list_make2(work->object->filter, soql_id_in(some)),
+					  merge_page, NULL);
+			list_free(some);
+			some = NIL;
+		}
+	}
+}
+
+/*
+ * Deletes
+ */
+
+static void
+delete_ids(Work *work, List *ids, const TimestampTz *moments)
+{
+	MergeCounts merged = {0};
+	List	   *refused = NIL;
+
+	if (ids == NIL)
+		return;
+	merge_delete_ids(work->object->relid, ids, moments, work->stamp_column,
+					 work->object->mark, &merged, &refused);
+	add_counts(work, &merged);
+	work->counts->failed += list_length(refused);
+	record_refused(work->object, "deletes", refused);
+}
+
+/*
+ * What getDeleted named.  A row that was undeleted since has a newer stamp
+ * than its deletion, and stays.
+ */
+static void
+apply_deleted(Work *work)
+{
+	Question   *deleted = work->pull->deleted;
+	List	   *ids = NIL;
+	TimestampTz *moments;
+	int			n = 0;
+	ListCell   *lc;
+
+	if (deleted == NULL || !deleted->answered)
+		return;
+	moments = palloc(sizeof(TimestampTz) *
+					 Max(list_length(deleted->deleted), 1));
+	foreach(lc, deleted->deleted)
+	{
+		DeletedRecord *record = (DeletedRecord *) lfirst(lc);
+
+		ids = lappend(ids, record->id);
+		moments[n++] = record->deleted;
+	}
+	delete_ids(work, ids, moments);
+}
+
+static bool
+page_has_id(const QueryPage *page, const char *id)
+{
+	for (int i = 0; i < page->nrecords; i++)
+	{
+		if (strcmp(query_value(page, i, "Id"), id) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Rows that changed and no longer fulfil the filter. */
+static void
+apply_left_filter(Work *work)
+{
+	const QueryPage *visible = work->pull->visible->page;
+	const QueryPage *rows = work->pull->rows->page;
+	List	   *left = NIL;
+
+	for (int i = 0; i < visible->nrecords; i++)
+	{
+		const char *id = query_value(visible, i, "Id");
+
+		if (!page_has_id(rows, id))
+			left = lappend(left, pstrdup(id));
+	}
+	delete_ids(work, left, NULL);
+}
+
+/*
+ * Compares all ids: what the org no longer has, or the filter no longer lets
+ * through, goes.
+ */
+static void
+sweep(Work *work)
+{
+	TimestampTz before = api_now(work->org->api) - work->org->server->overlap;
+	List	   *conditions = list_make1(work->object->filter);
+	MergeCounts merged = {0};
+	List	   *refused = NIL;
+	Stage	   *stage;
+
+	if (work->object->has_isdeleted)
+		conditions = lappend(conditions, pstrdup("IsDeleted = false"));
+	step_begin();
+	stage = stage_create(work->object->relid, list_make1(pstrdup("id")),
+						 work->stamp_column);
+	step_end();
+	pull_rows(work, list_make1(pstrdup("Id")), conditions, collect_ids, stage);
+	step_begin();
+	merge_delete_absent(stage, before, work->object->mark, &merged, &refused);
+	add_counts(work, &merged);
+	work->counts->failed += list_length(refused);
+	record_refused(work->object, "deletes", refused);
+	stage_drop(stage);
+	catalog_swept(work->object);
+	step_end();
+}
+
+/*
+ * Whether deletes may have gone by unseen: further back than the org tells, or
+ * never told for this object.
+ */
+static bool
+needs_sweep(const Pull *pull)
+{
+	const SyncObject *object = pull->object;
+	const Question *deleted = pull->deleted;
+	TimestampTz now = pull->asked;
+
+	if (!object->deletable)
+		return false;
+	if (!TIMESTAMP_IS_NOBEGIN(pull->from) &&
+		(pull->from < now - DELETED_REACH ||
+		 (deleted && deleted->answered &&
+		  deleted->earliest_available > pull->from)))
+		return now - object->swept > SWEEP_INTERVAL;
+	if (!object->undeletable && deleted && !deleted->answered)
+		return now - object->swept > SWEEP_INTERVAL;
+	if (!object->undeletable && !object->replicateable)
+		return now - object->swept > SWEEP_INTERVAL;
+	return false;
+}
+
+/*
+ * One object
+ */
+
+static TimestampTz
+new_cursor(const Pull *pull)
+{
+	TimestampTz cursor = pull->asked;
+
+	if (pull->updated && pull->updated->answered &&
+		pull->updated->latest_covered != 0)
+		cursor = Min(cursor, pull->updated->latest_covered);
+	if (pull->deleted && pull->deleted->answered &&
+		pull->deleted->latest_covered != 0)
+		cursor = Min(cursor, pull->deleted->latest_covered);
+	return cursor;
+}
+
+static bool
+is_whole(const Question *question)
+{
+	return question == NULL ||
+		(question->page->done && question->page->nrecords < PULL_QUICK_ROWS);
+}
+
+/* The answers at hand are all there is. */
+static bool
+is_quick(const Pull *pull)
+{
+	if (pull->rows == NULL)
+		return !pull_has_changes(pull);
+	return is_whole(pull->rows) && is_whole(pull->visible);
+}
+
+/* A question that the org refused in a way that asking again may cure. */
+static void
+check_refusal(Work *work, const Question *question)
+{
+	if (question == NULL || question->answered)
+		return;
+	if (question->kind == QUESTION_UPDATED || question->kind == QUESTION_DELETED)
+	{
+		ApiRefusal	refusal = question->refusal.refusal;
+
+		if (refusal != API_TRANSIENT && refusal != API_LIMIT)
+			return;				/* then by query, or by a sweep */
+	}
+	work->org->api->error = question->refusal;
+	api_raise(work->org->api,
+			  psprintf("could not read changes of %s", work->object->object));
+}
+
+/* Everything from the quick answers, in one transaction. */
+static void
+apply_quick(Work *work, TimestampTz due)
+{
+	Pull	   *pull = work->pull;
+	QueryPage  *page = pull->rows ? pull->rows->page : NULL;
+
+	step_begin();
+	if (page && page->nrecords > 0)
+	{
+		List	   *refused = NIL;
+		Stage	   *stage = stage_create(work->object->relid, work->columns,
+										 work->stamp_column);
+
+		(void) stage_load(stage, query_rows(page, work->names), &refused);
+		merge_and_record(work, stage, refused);
+	}
+	if (pull->visible && pull->visible->answered)
+		apply_left_filter(work);
+	apply_deleted(work);
+	catalog_pulled(work->object, new_cursor(pull), work->started, due);
+	step_end();
+}
+
+/*
+ * More than fits into one answer: what is new in full; of the overlap only
+ * what differs.
+ */
+static void
+apply_many(Work *work, TimestampTz due)
+{
+	SyncObject *object = work->object;
+	Pull	   *pull = work->pull;
+
+	if (TIMESTAMP_IS_NOBEGIN(pull->from))
+		pull_rows(work, work->names, list_make1(object->filter), merge_page,
+				  NULL);
+	else
+	{
+		List	   *stamps = list_make2(pstrdup("Id"), object->stamp_field);
+		List	   *differing = NIL;
+
+		if (object->has_isdeleted)
+			stamps = lappend(stamps, pstrdup("IsDeleted"));
+		pull_rows(work, work->names,
+				  list_make2(object->filter,
+							 since(object, ">=", object->cursor)),
+				  merge_page, NULL);
+		pull_rows(work, stamps,
+				  list_make3(object->filter, since(object, ">=", pull->from),
+							 since(object, "<", object->cursor)),
+				  compare_page, &differing);
+		pull_ids(work, differing);
+	}
+	if (object->filter)
+		sweep(work);
+	step_begin();
+	apply_deleted(work);
+	catalog_pulled(object, new_cursor(pull), work->started, due);
+	step_end();
+}
+
+/* Rows that PostgreSQL refused before may be welcome by now. */
+static void
+retry_refused(Work *work, bool at_once)
+{
+	TimestampTz before = work->started - (at_once ? 0 : REFUSED_RETRY);
+	List	   *ids;
+
+	step_begin();
+	ids = catalog_failed_records(work->object, before, IDS_PER_QUERY);
+	step_end();
+	pull_ids(work, ids);
+}
+
+static void
+check_table(Work *work)
+{
+	List	   *columns = NIL;
+	List	   *differences;
+	StringInfoData detail;
+	ListCell   *lc;
+
+	foreach(lc, work->pull->fields)
+		columns = lappend(columns, mapping_column(lfirst(lc), NULL));
+	step_begin();
+	differences = schema_differences(work->object->relid, columns);
+	step_end();
+	if (differences == NIL)
+		return;
+	initStringInfo(&detail);
+	foreach(lc, differences)
+		appendStringInfo(&detail, "%s%s", detail.len ? " " : "",
+						 (char *) lfirst(lc));
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
+			 errmsg("the table of %s is not as sync needs it",
+					work->object->object),
+			 errdetail("%s", detail.data),
+			 errhint("Undo the change, or leave the field out with sync.set(..., 'exclude', ...).")));
+}
+
+void
+pull_apply(Pull *pull, Org *org, TimestampTz started, TimestampTz due,
+		   bool immediately, SyncCounts *counts)
+{
+	Work	   *work = palloc0(sizeof(Work));
+
+	work->org = org;
+	work->pull = pull;
+	work->object = pull->object;
+	work->names = mapping_field_names(pull->fields);
+	work->columns = mapping_column_names(pull->fields);
+	work->stamp_column = mapping_lower(pull->object->stamp_field);
+	work->started = started;
+	work->counts = counts;
+	work->context = AllocSetContextCreate(CurrentMemoryContext,
+										  "sync pull page",
+										  ALLOCSET_DEFAULT_SIZES);
+
+	check_refusal(work, pull->updated);
+	check_refusal(work, pull->deleted);
+	check_refusal(work, pull->visible);
+	check_refusal(work, pull->rows);
+	if (pull->fields != NIL)
+		check_table(work);
+	if (pull->object->has_refused)
+		retry_refused(work, immediately);
+	if (needs_sweep(pull))
+		sweep(work);
+	if (is_quick(pull))
+		apply_quick(work, due);
+	else
+		apply_many(work, due);
+}

@@ -1,0 +1,937 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  Background workers: a launcher, one worker per server, and helpers.
+ *
+ * One worker serves one server, so that a slow org holds up no other.  Copiers
+ * bring in objects for the first time beside it, while it goes on with the
+ * increments of the others.  sync.now and logins asked for by backends have
+ * workers of their own, so that their transactions do not depend on their
+ * caller's.
+ *
+ * With shared_preload_libraries a launcher looks into each database now and
+ * then, and at once when a worker has ended: it starts a scout there, which
+ * can read that database's tables and starts what should be running.  All
+ * workers but the launcher are started with BGW_NEVER_RESTART, so that a
+ * database that was dropped has no worker that fails for ever; the launcher is
+ * who brings them back.  Without it sync.start() starts them, and nobody
+ * brings them back after a restart.
+ *
+ * Who serves a server holds its lock (step.h).  Nothing is kept in shared
+ * memory.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "copy.h"
+#include "cycle.h"
+#include "evolve.h"
+#include "login.h"
+#include "pull.h"
+#include "step.h"
+#include "tables/catalog.h"
+#include "worker.h"
+
+/* Settings */
+static int	max_copiers = 2;
+static int	naptime = 60;
+
+/* The launcher does not look again sooner than this, whatever ends. */
+#define LAUNCHER_MIN_NAP_MS		2000
+
+/* A paused or idle worker looks at its tables at least so often. */
+#define WORKER_MAX_NAP_MS		60000
+
+PGDLLEXPORT void sync_launcher_main(Datum arg);
+PGDLLEXPORT void sync_worker_main(Datum arg);
+
+StaticAssertDecl(sizeof(WorkerArgs) <= BGW_EXTRALEN,
+				 "WorkerArgs must fit into bgw_extra");
+
+/*
+ * Starting workers
+ */
+
+static const char *const task_names[] = {"scout", "worker", "copier",
+"cycle", "login"};
+
+static void
+fill_worker(BackgroundWorker *worker, const char *function)
+{
+	memset(worker, 0, sizeof(BackgroundWorker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker->bgw_library_name, "sync", BGW_MAXLEN);
+	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
+}
+
+bool
+worker_launch(WorkerArgs *args, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker;
+
+	fill_worker(&worker, "sync_worker_main");
+	if (!OidIsValid(args->dbid))
+		args->dbid = MyDatabaseId;
+	snprintf(worker.bgw_type, BGW_MAXLEN, "sync %s", task_names[args->task]);
+	if (args->object[0])
+		snprintf(worker.bgw_name, BGW_MAXLEN, "sync %s for %.60s",
+				 task_names[args->task], args->object);
+	else
+		strlcpy(worker.bgw_name, worker.bgw_type, BGW_MAXLEN);
+	worker.bgw_notify_pid = args->notify_pid ? args->notify_pid : MyProcPid;
+	memcpy(worker.bgw_extra, args, sizeof(WorkerArgs));
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+void
+worker_run_and_wait(WorkerArgs *args)
+{
+	BackgroundWorkerHandle *handle;
+
+	if (!worker_launch(args, &handle))
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("could not start a background worker"),
+				 errdetail("All background worker slots are in use."),
+				 errhint("Increase max_worker_processes.")));
+	PG_TRY();
+	{
+		(void) WaitForBackgroundWorkerShutdown(handle);
+	}
+	PG_CATCH();
+	{
+		TerminateBackgroundWorker(handle);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Waking at commit.  The pid is looked up while the transaction can still
+ * read tables; a pid that has meanwhile gone to another process does no harm,
+ * for a latch may always be set.
+ */
+
+typedef struct PendingWake
+{
+	Oid			serverid;
+	int			pid;
+	bool		start;
+} PendingWake;
+
+static List *pending_wakes = NIL;	/* in TopTransactionContext */
+
+static void
+wake_pid(int pid)
+{
+	PGPROC	   *proc = pid > 0 ? BackendPidGetProc(pid) : NULL;
+
+	if (proc && proc->databaseId == MyDatabaseId)
+		SetLatch(&proc->procLatch);
+}
+
+static void
+wake_callback(XactEvent event, void *arg)
+{
+	ListCell   *lc;
+
+	if (pending_wakes == NIL)
+		return;
+	if (event == XACT_EVENT_COMMIT)
+	{
+		foreach(lc, pending_wakes)
+		{
+			PendingWake *wake = (PendingWake *) lfirst(lc);
+			WorkerArgs	args = {0};
+
+			wake_pid(wake->pid);
+			args.task = WORKER_SERVER;
+			args.serverid = wake->serverid;
+
+			/* It ends at once where one is running; no slot: see sync.check */
+			if (wake->start)
+				(void) worker_launch(&args, NULL);
+		}
+	}
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+		pending_wakes = NIL;
+}
+
+void
+worker_wake_at_commit(Oid serverid, bool start)
+{
+	static bool registered = false;
+	MemoryContext old;
+	PendingWake *wake;
+	ListCell   *lc;
+
+	if (!registered)
+		RegisterXactCallback(wake_callback, NULL);
+	registered = true;
+	foreach(lc, pending_wakes)
+	{
+		wake = (PendingWake *) lfirst(lc);
+		if (wake->serverid == serverid)
+		{
+			wake->start |= start;
+			return;
+		}
+	}
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	wake = palloc(sizeof(PendingWake));
+	wake->serverid = serverid;
+	wake->pid = catalog_worker_pid(serverid);
+	wake->start = start;
+	pending_wakes = lappend(pending_wakes, wake);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * The worker of a server
+ */
+
+typedef struct CopierSlot
+{
+	char		object[WORKER_OBJECT_LEN];
+	BackgroundWorkerHandle *handle;
+} CopierSlot;
+
+typedef struct ServerWorker
+{
+	Oid			serverid;
+	SyncServer *server;			/* read anew each turn */
+	Org		   *org;			/* NULL: not open */
+	MemoryContext org_context;
+	List	   *copiers;		/* of CopierSlot * */
+	TimestampTz trimmed;
+} ServerWorker;
+
+static void
+close_org(ServerWorker *w)
+{
+	if (w->org)
+		org_close(w->org);
+	w->org = NULL;
+}
+
+/* The org, opened again if server or user mapping were altered. */
+static Org *
+current_org(ServerWorker *w)
+{
+	if (w->org && !org_is_current(w->org))
+		close_org(w);
+	if (w->org == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(w->org_context);
+
+		w->org = org_open(w->server->name);
+		MemoryContextSwitchTo(old);
+	}
+	return w->org;
+}
+
+static int64
+new_run(void)
+{
+	int64		run;
+
+	step_begin();
+	run = catalog_next_run();
+	step_end();
+	return run;
+}
+
+static void
+do_cycle(ServerWorker *w)
+{
+	Cycle		cycle = {0};
+
+	cycle.org = current_org(w);
+	cycle.run = new_run();
+	cycle_run(&cycle, NULL);
+	(void) cycle_count_calls(w->org);
+	step_begin();
+	catalog_cycle_done(w->server->name,
+					   GetCurrentTimestamp() + w->org->server->interval);
+	if (w->server->failures > 0)
+	{
+		catalog_step_recovered(w->server->name, NULL, "cycle");
+		catalog_notify("recovery", w->server->name, NULL, NULL);
+	}
+	step_end();
+}
+
+/*
+ * Runs the cycle; a failure of the org as a whole is recorded, with the time
+ * of the next try.
+ */
+static void
+guarded_cycle(ServerWorker *w)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		do_cycle(w);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		EmitErrorReport();
+		FlushErrorState();
+		step_abort();
+		cycle_failed(w->server->name, NULL, "cycle", w->server->failures,
+					 error, w->org);
+		if (w->org)
+			(void) cycle_count_calls(w->org);
+		close_org(w);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Copiers
+ */
+
+static bool
+copier_runs(CopierSlot *slot)
+{
+	pid_t		pid;
+
+	return GetBackgroundWorkerPid(slot->handle, &pid) != BGWH_STOPPED;
+}
+
+static CopierSlot *
+find_copier(ServerWorker *w, const char *object)
+{
+	ListCell   *lc;
+
+	foreach(lc, w->copiers)
+	{
+		CopierSlot *slot = (CopierSlot *) lfirst(lc);
+
+		if (strcmp(slot->object, object) == 0)
+			return slot;
+	}
+	return NULL;
+}
+
+static void
+forget_ended_copiers(ServerWorker *w)
+{
+	ListCell   *lc;
+
+	foreach(lc, w->copiers)
+	{
+		CopierSlot *slot = (CopierSlot *) lfirst(lc);
+
+		if (!copier_runs(slot))
+		{
+			w->copiers = foreach_delete_current(w->copiers, lc);
+			pfree(slot->handle);
+			pfree(slot);
+		}
+	}
+}
+
+/*
+ * Without a free worker slot the copy is done here, in line: slower, for the
+ * increments wait, but done.
+ */
+static void
+copy_here(ServerWorker *w, const char *object)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	ereport(LOG,
+			(errmsg("sync copies %s in the server's own worker", object),
+			 errdetail("All background worker slots are in use."),
+			 errhint("Increase max_worker_processes.")));
+	PG_TRY();
+	{
+		Cycle		cycle = {0};
+
+		cycle.org = current_org(w);
+		cycle.run = new_run();
+		(void) cycle_copy(&cycle, object);
+		(void) cycle_count_calls(w->org);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		EmitErrorReport();
+		FlushErrorState();
+		step_abort();
+		cycle_failed(w->server->name, NULL, "cycle", w->server->failures,
+					 error, w->org);
+		close_org(w);
+	}
+	PG_END_TRY();
+}
+
+static void
+start_copier(ServerWorker *w, const char *object)
+{
+	MemoryContext old;
+	CopierSlot *slot;
+	WorkerArgs	args = {0};
+
+	args.task = WORKER_COPY;
+	args.serverid = w->serverid;
+	strlcpy(args.object, object, WORKER_OBJECT_LEN);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	slot = palloc0(sizeof(CopierSlot));
+	strlcpy(slot->object, object, WORKER_OBJECT_LEN);
+	if (worker_launch(&args, &slot->handle))
+	{
+		w->copiers = lappend(w->copiers, slot);
+		MemoryContextSwitchTo(old);
+	}
+	else
+	{
+		pfree(slot);
+		MemoryContextSwitchTo(old);
+		copy_here(w, object);
+	}
+}
+
+/* Starts copiers for new objects; returns when a failed one may try again. */
+static TimestampTz
+keep_copying(ServerWorker *w)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = 0;
+	List	   *objects;
+	ListCell   *lc;
+
+	forget_ended_copiers(w);
+	step_begin();
+	objects = catalog_objects(w->server->name);
+	step_end();
+	foreach(lc, objects)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+
+		if (object->state == STATE_LIVE || find_copier(w, object->object))
+			continue;
+		if (object->retry_at > now)
+			next = next ? Min(next, object->retry_at) : object->retry_at;
+		else if (list_length(w->copiers) < max_copiers)
+			start_copier(w, object->object);
+	}
+	return next;
+}
+
+/*
+ * When objects that failed or have an interval of their own are due, if that
+ * is before the next cycle.
+ */
+static TimestampTz
+next_object_due(ServerWorker *w)
+{
+	TimestampTz next = 0;
+	List	   *objects;
+	ListCell   *lc;
+
+	step_begin();
+	objects = catalog_objects(w->server->name);
+	step_end();
+	foreach(lc, objects)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+		TimestampTz due = Max(object->due, object->retry_at);
+
+		if (object->state == STATE_LIVE && due != 0)
+			next = next ? Min(next, due) : due;
+	}
+	return next;
+}
+
+static void
+trim_log(ServerWorker *w)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (w->org == NULL || now - w->trimmed < USECS_PER_HOUR)
+		return;
+	step_begin();
+	catalog_log_trim(w->server->name, now - w->org->server->keep_log);
+	step_end();
+	w->trimmed = now;
+}
+
+/* Milliseconds until the earlier of the moments given, 0 = no moment. */
+static long
+until(TimestampTz a, TimestampTz b, TimestampTz c)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = now + WORKER_MAX_NAP_MS * (int64) 1000;
+
+	if (a)
+		next = Min(next, a);
+	if (b)
+		next = Min(next, b);
+	if (c)
+		next = Min(next, c);
+	return next <= now ? 1 : (long) ((next - now) / 1000 + 1);
+}
+
+/* The cycle's own time, or the time of an object that has its own. */
+static bool
+cycle_is_due(const SyncServer *server, TimestampTz object_due)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (server->retry_at > now)
+		return false;
+	return server->next_cycle <= now || (object_due && object_due <= now);
+}
+
+/*
+ * One turn: returns how long to sleep, or -1 when there is nothing more to do
+ * for this process.
+ */
+static long
+server_turn(ServerWorker *w)
+{
+	TimestampTz copy_due;
+	TimestampTz object_due;
+
+	step_begin();
+	(void) catalog_reconcile();
+	w->server = catalog_server_by_oid(w->serverid);
+	step_end();
+	if (w->server == NULL || !w->server->running)
+		return -1;
+	if (w->server->paused)
+	{
+		close_org(w);
+		return WORKER_MAX_NAP_MS;
+	}
+	object_due = next_object_due(w);
+	if (cycle_is_due(w->server, object_due))
+	{
+		guarded_cycle(w);
+		trim_log(w);
+		step_begin();
+		w->server = catalog_server_by_oid(w->serverid);
+		step_end();
+		if (w->server == NULL)
+			return -1;
+		object_due = next_object_due(w);
+	}
+	copy_due = w->server->retry_at > GetCurrentTimestamp() ? 0 :
+		keep_copying(w);
+	return until(Max(w->server->next_cycle, w->server->retry_at), object_due,
+				 copy_due);
+}
+
+static void
+serve(Oid serverid)
+{
+	ServerWorker worker = {0};
+	MemoryContext turn;
+
+	if (!step_lock_try(LOCK_WORKER, serverid))
+		return;
+	worker.serverid = serverid;
+	worker.org_context = AllocSetContextCreate(TopMemoryContext, "sync org",
+											   ALLOCSET_SMALL_SIZES);
+	turn = AllocSetContextCreate(TopMemoryContext, "sync turn",
+								 ALLOCSET_DEFAULT_SIZES);
+	step_begin();
+	catalog_worker_started(serverid, MyProcPid);
+	worker.server = catalog_server_by_oid(serverid);
+	if (worker.server)
+		catalog_log_interrupted(worker.server->name);
+	step_end();
+
+	for (;;)
+	{
+		long		nap;
+
+		MemoryContextReset(turn);
+		MemoryContextSwitchTo(turn);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		nap = server_turn(&worker);
+		if (nap < 0)
+			break;
+		pgstat_report_activity(STATE_IDLE, NULL);
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 nap, PG_WAIT_EXTENSION);
+	}
+	close_org(&worker);
+}
+
+/*
+ * Workers for one task
+ */
+
+static void
+copy_once(const WorkerArgs *args)
+{
+	SyncServer *server;
+	Cycle		cycle = {0};
+
+	step_begin();
+	server = catalog_server_by_oid(args->serverid);
+	step_end();
+	if (server == NULL || server->paused)
+		return;
+	PG_TRY();
+	{
+		cycle.org = org_open(server->name);
+		cycle.run = new_run();
+		(void) cycle_copy(&cycle, args->object);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(TopMemoryContext);
+		error = CopyErrorData();
+		EmitErrorReport();
+		FlushErrorState();
+		step_abort();
+		cycle_failed(server->name, NULL, "cycle", server->failures, error,
+					 cycle.org);
+	}
+	PG_END_TRY();
+	if (cycle.org)
+		(void) cycle_count_calls(cycle.org);
+}
+
+/* First what is new, then the increment of everything that is wanted. */
+static void
+now_once_guarded(const WorkerArgs *args, SyncServer *server, Cycle *cycle)
+{
+	const char *only = args->object[0] ? args->object : NULL;
+	List	   *objects;
+	ListCell   *lc;
+
+	cycle->org = org_open(server->name);
+	step_begin();
+	objects = catalog_objects(server->name);
+	step_end();
+	foreach(lc, objects)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+
+		if (object->state != STATE_LIVE &&
+			(only == NULL || strcmp(only, object->object) == 0))
+			(void) cycle_copy(cycle, object->object);
+	}
+	cycle_run(cycle, only);
+	if (server->failures > 0)
+	{
+		step_begin();
+		catalog_step_recovered(server->name, NULL, "cycle");
+		step_end();
+	}
+}
+
+static void
+now_once(const WorkerArgs *args)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	TimestampTz started = GetCurrentTimestamp();
+	SyncServer *server;
+	Cycle		cycle = {0};
+
+	step_begin();
+	server = catalog_server_by_oid(args->serverid);
+	step_end();
+	if (server == NULL)
+		return;
+	cycle.run = args->number;
+	cycle.now = true;
+	PG_TRY();
+	{
+		now_once_guarded(args, server, &cycle);
+	}
+	PG_CATCH();
+	{
+		SyncCounts	counts = {0};
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		EmitErrorReport();
+		FlushErrorState();
+		step_abort();
+		cycle_failed(server->name, NULL, "cycle", server->failures, error,
+					 cycle.org);
+		step_begin();
+		catalog_log_whole(cycle.run, server->name, NULL, "cycle", started,
+						  &counts, error->message);
+		step_end();
+	}
+	PG_END_TRY();
+	if (cycle.org)
+		(void) cycle_count_calls(cycle.org);
+}
+
+/* Starts a worker for each server of this database that should have one. */
+static void
+scout(const WorkerArgs *args)
+{
+	List	   *servers;
+	ListCell   *lc;
+
+	step_begin();
+	(void) catalog_reconcile();
+	servers = catalog_servers();
+	step_end();
+	foreach(lc, servers)
+	{
+		SyncServer *server = (SyncServer *) lfirst(lc);
+		WorkerArgs	next = {0};
+
+		if (!server->running || !step_lock_try(LOCK_WORKER, server->serverid))
+			continue;
+		step_unlock(LOCK_WORKER, server->serverid);
+		next.task = WORKER_SERVER;
+		next.serverid = server->serverid;
+		next.notify_pid = args->notify_pid;
+		if (!worker_launch(&next, NULL))
+			ereport(LOG,
+					(errmsg("could not start a background worker for server \"%s\"",
+							server->name),
+					 errdetail("All background worker slots are in use."),
+					 errhint("Increase max_worker_processes.")));
+	}
+}
+
+static bool
+extension_is_here(void)
+{
+	bool		here;
+
+	step_begin();
+	here = OidIsValid(get_extension_oid("sync", true));
+	step_end();
+	return here;
+}
+
+/*
+ * Every worker but the launcher begins here.
+ */
+void
+sync_worker_main(Datum arg)
+{
+	WorkerArgs	args;
+
+	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(WorkerArgs));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	step_in_worker = true;
+	BackgroundWorkerInitializeConnectionByOid(args.dbid, InvalidOid, 0);
+	if (!extension_is_here())
+		proc_exit(0);
+	CurrentMemoryContext = AllocSetContextCreate(TopMemoryContext,
+												 "sync worker",
+												 ALLOCSET_DEFAULT_SIZES);
+	switch ((WorkerTask) args.task)
+	{
+		case WORKER_SCOUT:
+			scout(&args);
+			break;
+		case WORKER_SERVER:
+			serve(args.serverid);
+			break;
+		case WORKER_COPY:
+			copy_once(&args);
+			break;
+		case WORKER_NOW:
+			now_once(&args);
+			break;
+		case WORKER_LOGIN:
+			login_run(args.serverid, args.number);
+			break;
+	}
+	proc_exit(0);
+}
+
+/*
+ * The launcher
+ */
+
+/* Databases that may have the extension: all that can be connected to. */
+static List *
+connectable_databases(MemoryContext context)
+{
+	List	   *databases = NIL;
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
+
+		/* Templates are left alone: a connection would disturb their copying. */
+		if (db->datallowconn && !db->datistemplate)
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			databases = lappend_oid(databases, db->oid);
+			MemoryContextSwitchTo(old);
+		}
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
+	return databases;
+}
+
+/* One scout after the other, so that they take one worker slot only. */
+static void
+scout_databases(MemoryContext context)
+{
+	List	   *databases = connectable_databases(context);
+	ListCell   *lc;
+
+	foreach(lc, databases)
+	{
+		BackgroundWorkerHandle *handle;
+		WorkerArgs	args = {0};
+
+		args.task = WORKER_SCOUT;
+		args.dbid = lfirst_oid(lc);
+		if (!worker_launch(&args, &handle))
+			return;
+		(void) WaitForBackgroundWorkerShutdown(handle);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+void
+sync_launcher_main(Datum arg)
+{
+	MemoryContext turn;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	turn = AllocSetContextCreate(TopMemoryContext, "sync launcher",
+								 ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		MemoryContextReset(turn);
+		MemoryContextSwitchTo(turn);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		scout_databases(turn);
+		/* The scouts' own ends have set the latch, too. */
+		ResetLatch(MyLatch);
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LAUNCHER_MIN_NAP_MS, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 naptime * 1000L, PG_WAIT_EXTENSION);
+	}
+}
+
+/* Set in the postmaster, inherited by all. */
+static bool launcher_registered = false;
+
+bool
+worker_has_launcher(void)
+{
+	return launcher_registered;
+}
+
+static void
+register_launcher(void)
+{
+	BackgroundWorker worker;
+
+	fill_worker(&worker, "sync_launcher_main");
+	worker.bgw_restart_time = 5;
+	strlcpy(worker.bgw_name, "sync launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "sync launcher", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+	launcher_registered = true;
+}
+
+void
+worker_init(void)
+{
+	DefineCustomIntVariable("sync.max_copiers",
+							"Sets how many objects of a server are copied at once for the first time.",
+							NULL, &max_copiers, 2, 1, 16, PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.naptime",
+							"Sets how often the launcher looks into the databases for workers that should be running.",
+							NULL, &naptime, 60, 1, 3600, PGC_SIGHUP,
+							GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.page_rows",
+							"Sets how many rows of a Bulk result are fetched and committed at once.",
+							NULL, &copy_page_rows, 100000, 100, 10000000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.bulk_threshold",
+							"Sets above how many changed rows of an object a Bulk job is used.",
+							NULL, &pull_bulk_threshold, 10000, 0, 1000000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.describe_interval",
+							"Sets how often an object's fields are looked at anew.",
+							NULL, &evolve_interval, 3600, 1, 604800,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	if (process_shared_preload_libraries_in_progress)
+		register_launcher();
+}

@@ -1,0 +1,55 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.h
+ *	  Background workers: what they are started for, starting, waking.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_WORKER_H
+#define SYNC_WORKER_H
+
+#include "nodes/pg_list.h"
+
+typedef enum WorkerTask
+{
+	WORKER_SCOUT,				/* start what a database should have running */
+	WORKER_SERVER,				/* the cycles of one server, for good */
+	WORKER_COPY,				/* first copy of one object */
+	WORKER_NOW,					/* one cycle, for sync.now */
+	WORKER_LOGIN				/* a login, for a backend */
+} WorkerTask;
+
+/* An API name has at most 80 characters. */
+#define WORKER_OBJECT_LEN	88
+
+/* Travels in bgw_extra (BGW_EXTRALEN bytes). */
+typedef struct WorkerArgs
+{
+	Oid			dbid;
+	Oid			serverid;
+	int64		number;			/* run of a cycle, generation of a session */
+	int32		notify_pid;		/* who wants to know when it ends; 0 = the
+								 * process that starts it */
+	int16		task;			/* WorkerTask */
+	char		object[WORKER_OBJECT_LEN];
+} WorkerArgs;
+
+/*
+ * worker_launch: starts a worker; false if max_worker_processes are in use.
+ * worker_run_and_wait: starts one and waits for its end; ends it if the wait
+ * is interrupted.  ERROR with a hint when it cannot be started.
+ * worker_wake_at_commit: the server's worker looks at its tables anew once
+ * this transaction has committed, and one is started then if none is running.
+ * worker_wake: sets the latch of the worker at once.
+ */
+struct BackgroundWorkerHandle;
+extern bool worker_launch(WorkerArgs *args,
+						  struct BackgroundWorkerHandle **handle);
+extern void worker_run_and_wait(WorkerArgs *args);
+extern void worker_wake_at_commit(Oid serverid, bool start);
+extern bool worker_has_launcher(void);
+extern void worker_init(void);
+
+#endif							/* SYNC_WORKER_H */
