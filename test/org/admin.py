@@ -213,8 +213,9 @@ class Admin:
                  if value is not None}
         action = arguments.need("action")
         times, after = arguments.take("times", 1), arguments.take("after", 0)
+        chance = float(arguments.take("chance", 1))
         arguments.end()
-        return {"id": self.org.faults.add(match, action, times, after)}
+        return {"id": self.org.faults.add(match, action, times, after, chance)}
 
     def faults(self, arguments):
         arguments.end()

@@ -28,6 +28,7 @@ LINE_ENDS = {"LF": "\n", "CRLF": "\r\n"}
 FINAL = ("JobComplete", "Failed", "Aborted")
 KEYS = {"operation", "query", "contentType", "columnDelimiter", "lineEnding"}
 PAGES_AT_ONCE = 5
+CHUNKS = 4
 FORBIDDEN = re.compile(r"\b(GROUP\s+BY|OFFSET\s+\d+|TYPEOF\s+\w+)", re.IGNORECASE)
 WRITER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bulk_writer.py")
 
@@ -180,7 +181,10 @@ class Bulk:
             return None
         job.folder = os.path.join(self.folder, job.id)
         os.makedirs(job.folder)
-        error = self.run_writer(job, sql, compiled.params)
+        # without ORDER BY the order of the chunks of a large result is not to be relied on
+        ordered = compiled.query.order_by or compiled.limit is not None
+        pieces = 1 if ordered or not self.org.config["bulk_shuffle"] else CHUNKS
+        error = self.run_writer(job, sql, compiled.params, pieces)
         if error:
             return error
         with open(os.path.join(job.folder, "offsets"), "rb") as file:
@@ -190,9 +194,9 @@ class Bulk:
             job.cached = True
         return None
 
-    def run_writer(self, job, sql, params):
+    def run_writer(self, job, sql, params, pieces):
         process = subprocess.Popen(
-            [sys.executable, WRITER, self.org.store.path, job.folder], stdin=subprocess.PIPE,
+            [sys.executable, WRITER, self.org.store.path, job.folder, str(pieces)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         process.stdin.write(rest.json.dumps([sql, params]))
         process.stdin.close()

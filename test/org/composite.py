@@ -13,6 +13,8 @@ MAX_SUBREQUESTS, MAX_HEAVY = 25, 5
 MAX_GRAPHS, MAX_NODES, MAX_DEPTH = 75, 500, 5
 REFERENCE = re.compile(r"@\{([^}]+)\}")
 HEAVY = re.compile(r"/services/data/v\d+\.\d/(query|queryAll|composite/sobjects)\b")
+#: what a Composite request can hold: not Bulk jobs, not limits, not another Composite
+ALLOWED = re.compile(r"/services/data/v\d+\.\d/(sobjects|query|queryAll|composite/sobjects)(/|\?|$)")
 HALTED = [{"errorCode": "PROCESSING_HALTED", "message": "The transaction was rolled back since "
            "another operation in the same transaction failed."}]
 DEPENDS = [{"errorCode": "PROCESSING_HALTED", "message": "Invalid reference specified. No value "
@@ -82,8 +84,14 @@ def run_each(call, requests, results, stop):
             results.append(entry(item, 400, [dict(DEPENDS[0], message=message)]))
             good = False
             continue
-        if not url.startswith("/services/data/v"):
-            raise ApiError(400, "INVALID_REQUEST", "url must begin with /services/data/")
+        if not ALLOWED.match(url):
+            results.append(entry(item, 400, [{
+                "errorCode": "OPERATION_NOT_ALLOWED", "message": "The resource cannot be used in "
+                "a composite request: " + url.partition("?")[0]}]))
+            good = False
+            if stop:
+                return False
+            continue
         response = call.org.subcall(call, item["method"].upper(), url, item.get("httpHeaders"),
                                     body)
         results.append(entry(item, response.status, json_of(response),

@@ -7,6 +7,7 @@ stamps, defaults, cascades, merge, conversion, and what the org's own automation
 import re
 
 import ids
+import rules
 import soql
 import values
 from errors import ApiError, RecordError
@@ -386,149 +387,21 @@ class Change:
 
     def derive(self, obj, row, new, old):
         """Fields that follow from others; the results go into `new` (update) or `row` (insert)."""
-        target = row if old is None else new
-        rules = {"Opportunity": self.derive_opportunity, "Task": self.derive_task,
-                 "Event": self.derive_event, "CampaignMember": self.derive_member,
-                 "Case": self.derive_case}
-        if obj.name in rules and not self.options.system:
-            rules[obj.name](obj, row, target, old)
+        if obj.name in rules.DERIVE and not self.options.system:
+            rules.DERIVE[obj.name](self, obj, row, row if old is None else new, old)
 
-    def put(self, obj, target, name, value):
-        field = obj.field(name)
-        if field is not None and field.stored:
-            target[field.name] = value
-
-    def derive_opportunity(self, obj, row, target, old):
-        stage = row.get("StageName") or ""
-        if old is not None and old.get("StageName") == stage:
-            return
-        won, lost = stage == "Closed Won", stage == "Closed Lost"
-        self.put(obj, target, "IsClosed", int(won or lost))
-        self.put(obj, target, "IsWon", int(won))
-        if "Probability" not in target or old is None and row.get("Probability") is None or \
-                old is not None:
-            stages = [entry["value"] for entry in obj.field("StageName").picklist]
-            open_stages = [s for s in stages if not s.startswith("Closed")] or [stage]
-            if won or lost:
-                chance = 100.0 if won else 0.0
-            elif stage in open_stages:
-                chance = float(round(90 * (open_stages.index(stage) + 1) / len(open_stages), -1))
-            else:
-                chance = 10.0
-            self.put(obj, target, "Probability", chance)
-        self.put(obj, target, "ForecastCategory", "Closed" if won else
-                 "Omitted" if lost else "Pipeline")
-        self.put(obj, target, "ForecastCategoryName", "Closed" if won else
-                 "Omitted" if lost else "Pipeline")
-
-    def derive_case(self, obj, row, target, old):
-        closed = row.get("Status") == "Closed"
-        self.put(obj, target, "IsClosed", int(closed))
-        if closed and not row.get("ClosedDate"):
-            self.put(obj, target, "ClosedDate", self.stamp)
-        if old is None and obj.field("CaseNumber"):
-            number = self.org.store.new_id(obj)
-            self.put(obj, target, "CaseNumber", "%08d" % (ids.BASE62.index(number[14]) + 62 *
-                                                          ids.BASE62.index(number[13]) + 3844 *
-                                                          ids.BASE62.index(number[12]) + 1000))
-
-    def derive_task(self, obj, row, target, old):
-        self.check_who(row)
-        closed = row.get("Status") == "Completed"
-        self.put(obj, target, "IsClosed", int(closed))
-        self.put(obj, target, "IsHighPriority", int(row.get("Priority") == "High"))
-        if obj.field("CompletedDateTime"):
-            self.put(obj, target, "CompletedDateTime",
-                     (row.get("CompletedDateTime") or self.stamp) if closed else None)
-        self.derive_account(obj, row, target)
-
-    def check_who(self, row):
-        if (row.get("WhoId") or "").startswith("00Q") and row.get("WhatId"):
-            raise RecordError("FIELD_INTEGRITY_EXCEPTION", "Related To ID: If the Name is a lead, "
-                              "the related-to must be blank.", ["WhatId"])
-
-    def derive_account(self, obj, row, target):
-        """AccountId of an activity: what it is related to, or the contact's account."""
-        what, who = row.get("WhatId") or "", row.get("WhoId") or ""
-        account = None
-        if what.startswith("001"):
-            account = what
-        elif what.startswith("006"):
-            account = self.one('SELECT "AccountId" FROM "Opportunity" WHERE "Id" = ?', what)
-        elif who.startswith("003"):
-            account = self.one('SELECT "AccountId" FROM "Contact" WHERE "Id" = ?', who)
-        self.put(obj, target, "AccountId", account)
+    def as_platform(self):
+        """The same change, made by the org itself: no rights, no rules."""
+        return Change(self.org, self.writer, self.user, Options(system=True, stamp=self.stamp))
 
     def one(self, sql, *params):
         row = self.writer.query(sql, params).fetchone()
         return row[0] if row else None
 
-    def derive_event(self, obj, row, target, old):
-        from clock import from_stored, to_stored
-        self.check_who(row)
-        start = row.get("StartDateTime") or row.get("ActivityDateTime")
-        if old is not None and target.get("StartDateTime") is None and \
-                target.get("ActivityDateTime"):
-            start = target["ActivityDateTime"]
-        end, minutes = row.get("EndDateTime"), row.get("DurationInMinutes")
-        if old is not None and "DurationInMinutes" in target and "EndDateTime" not in target:
-            end = None
-        elif old is not None and "EndDateTime" in target and "DurationInMinutes" not in target:
-            minutes = None
-        elif old is not None and "DurationInMinutes" not in target:
-            end = None
-        if row.get("IsAllDayEvent") and not start and row.get("ActivityDate"):
-            start = row["ActivityDate"] + "T00:00:00.000Z"
-            minutes = minutes or 1440
-        if not start or (end is None and minutes is None):
-            raise RecordError("REQUIRED_FIELD_MISSING", "Required fields are missing: "
-                              "[DurationInMinutes, ActivityDateTime]",
-                              ["DurationInMinutes", "ActivityDateTime"])
-        if end is None:
-            end = to_stored(from_stored(start) + int(minutes) * 60)
-        minutes = int((from_stored(end) - from_stored(start)) // 60)
-        if minutes < 0:
-            raise RecordError("FIELD_INTEGRITY_EXCEPTION", "Event duration can't be negative",
-                              ["DurationInMinutes"])
-        for name, value in (("StartDateTime", start), ("ActivityDateTime", start),
-                            ("ActivityDate", start[:10]), ("EndDateTime", end),
-                            ("EndDate", end[:10]), ("DurationInMinutes", minutes)):
-            self.put(obj, target, name, value)
-        self.derive_account(obj, row, target)
-
-    def derive_member(self, obj, row, target, old):
-        campaign = row.get("CampaignId")
-        lead, contact = row.get("LeadId"), row.get("ContactId")
-        if old is None:
-            if bool(lead) == bool(contact):
-                raise RecordError("FIELD_INTEGRITY_EXCEPTION", "Lead or Contact: a campaign member "
-                                  "must be either a lead or a contact", ["LeadId", "ContactId"])
-            column, person = ("LeadId", lead) if lead else ("ContactId", contact)
-            if self.one('SELECT "Id" FROM "CampaignMember" WHERE "CampaignId" = ? AND "%s" = ? '
-                        'AND "IsDeleted" = 0' % column, campaign, person):
-                raise RecordError("DUPLICATE_VALUE", "Already a campaign member.")
-        states = {label.lower(): (label, responded, default) for label, responded, default in
-                  self.writer.query('SELECT "Label", "HasResponded", "IsDefault" FROM '
-                                    '"CampaignMemberStatus" WHERE "CampaignId" = ? AND '
-                                    '"IsDeleted" = 0', (campaign,))}
-        status = row.get("Status")
-        if status is None:
-            status = next((label for label, _, default in states.values() if default), None)
-        if not status or status.lower() not in states:
-            raise RecordError("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "Status: bad value for "
-                              "restricted picklist field: %s" % status, ["Status"])
-        label, responded, _ = states[status.lower()]
-        self.put(obj, target, "Status", label)
-        self.put(obj, target, "HasResponded", int(bool(responded)))
-        if responded and not row.get("FirstRespondedDate"):
-            self.put(obj, target, "FirstRespondedDate", self.stamp[:10])
-
     def after(self, obj, record_id, event, row):
         """After the save: what belongs to a new record, triggers, validation."""
-        if event == "insert" and obj.name == "Campaign" and not self.options.system:
-            self.add_member_states(record_id)
-        if not self.options.system and obj.name == "CampaignMemberStatus":
-            self.keep_states(row)
+        if obj.name in rules.AFTER and not self.options.system:
+            rules.AFTER[obj.name](self, obj, record_id, row, event == "insert")
         trigger = self.org.config["trigger"]
         if trigger and not self.options.system and event in trigger.get("on", (event,)) and \
                 trigger["object"].lower() == obj.name.lower():
@@ -546,22 +419,6 @@ class Change:
             columns[field.name] = values.convert(field, value)
         self.set_columns(obj, record_id, columns)
 
-    def add_member_states(self, campaign_id):
-        """Each new campaign gets the statuses Sent and Responded."""
-        obj = self.schema.object("CampaignMemberStatus")
-        inner = Change(self.org, self.writer, self.user,
-                       Options(system=True, stamp=self.stamp))
-        for order, label in ((3, "Sent"), (4, "Responded")):
-            inner.insert(obj, {"CampaignId": campaign_id, "Label": label, "SortOrder": order,
-                               "IsDefault": label == "Sent", "HasResponded": label == "Responded"})
-
-    def keep_states(self, row):
-        """One status of a campaign is the default: choosing another takes it from the first."""
-        if row.get("IsDefault"):
-            self.writer.execute('UPDATE "CampaignMemberStatus" SET "IsDefault" = 0, '
-                                '"SystemModstamp" = ? WHERE "CampaignId" = ? AND "Id" <> ? AND '
-                                '"IsDefault" = 1', (self.stamp, row["CampaignId"], row["Id"]))
-
     # -- delete, undelete, purge ---------------------------------------------------------------
 
     def delete(self, obj, record_id):
@@ -572,17 +429,11 @@ class Change:
         row = self.live_row(obj, record_id)
         self.org.faults.check_record(obj, "delete", {"Id": record_id})
         if obj.name == "CampaignMemberStatus" and not self.options.system:
-            self.check_last_state(row)
+            for name in ("IsDefault", "HasResponded"):
+                if row.get(name):
+                    rules.check_other_status(self, row, name)
         self.remove(obj, record_id, record_id, set())
         return record_id
-
-    def check_last_state(self, row):
-        for name in ("IsDefault", "HasResponded"):
-            if row.get(name) and not self.one(
-                    'SELECT "Id" FROM "CampaignMemberStatus" WHERE "CampaignId" = ? AND "%s" = 1 '
-                    'AND "IsDeleted" = 0 AND "Id" <> ?' % name, row["CampaignId"], row["Id"]):
-                raise RecordError("DELETE_FAILED", "a campaign needs a default and a responded "
-                                  "member status")
 
     def remove(self, obj, record_id, root, seen):
         """Soft-delete a record with what hangs on it. `root` is what the user deleted."""
@@ -752,9 +603,7 @@ class Change:
         self.lock(lead_id)
         inner = Change(self.org, self.writer, self.user,
                        Options(stamp=self.stamp, auto_assign=False))
-        owner = order.get("ownerId") or lead["OwnerId"]
-        if owner.startswith("00G"):
-            owner = self.user.id
+        owner = rules.queue_or(order.get("ownerId") or lead["OwnerId"], self.user.id)
         account = order.get("accountId") or inner.insert(
             self.schema.object("Account"), dict(given({
                 "Name": lead["Company"], "Phone": lead["Phone"], "Website": lead["Website"],
@@ -795,7 +644,7 @@ class Change:
                     'SELECT "Id" FROM "%s" WHERE "WhoId" = ? AND "IsDeleted" = 0' % name,
                     (lead_id,)).fetchall():
                 columns = dict(self.touched(obj), WhoId=contact)
-                self.put(obj, columns, "AccountId", account)
+                rules.put(obj, columns, "AccountId", account)
                 self.set_columns(obj, activity, columns)
 
 

@@ -5,6 +5,7 @@ carried out and spoils what is sent.
 """
 
 import json
+import random
 import re
 import threading
 
@@ -35,19 +36,22 @@ ID = re.compile(r"^[a-zA-Z0-9]{15}(?:[A-Z0-5]{3})?$")
 
 
 class Rule:
-    def __init__(self, number, match, action, times, after):
+    def __init__(self, number, match, action, times, after, chance):
         self.number = number
         self.match = match
         self.action = action
         self.left = times
         self.after = after
+        self.chance = chance
+        self.random = random.Random(number)
         self.hits = 0
         self.patterns = {name: re.compile(match[name])
                          for name in ("path", "body", "record") if match.get(name)}
 
     def to_json(self):
         return {"id": self.number, "match": self.match, "action": self.action,
-                "left": self.left, "after": self.after, "hits": self.hits}
+                "left": self.left, "after": self.after, "chance": self.chance,
+                "hits": self.hits}
 
     def fits(self, call):
         match = self.match
@@ -84,7 +88,7 @@ class Rule:
         if self.after > 0:
             self.after -= 1
             return False
-        if self.left == 0:
+        if self.left == 0 or self.random.random() >= self.chance:
             return False
         if self.left > 0:
             self.left -= 1
@@ -98,14 +102,14 @@ class Faults:
         self.count = 0
         self.lock = threading.Lock()
 
-    def add(self, match, action, times=1, after=0):
+    def add(self, match, action, times=1, after=0, chance=1.0):
         check_action(action)
         unknown = set(match) - MATCH_KEYS
         if unknown:
             raise ValueError("unknown in match: %s" % ", ".join(sorted(unknown)))
         with self.lock:
             self.count += 1
-            self.rules.append(Rule(self.count, match, action, times, after))
+            self.rules.append(Rule(self.count, match, action, times, after, chance))
             return self.count
 
     def remove(self, number=None):

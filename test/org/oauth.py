@@ -5,6 +5,7 @@ import binascii
 import datetime
 import hashlib
 import hmac
+import ipaddress
 import json
 import os
 import secrets
@@ -342,7 +343,15 @@ def _certificate(subject, key, issuer=None, issuer_key=None, ca=False, addresses
                .public_key(key.public_key()).serial_number(x509.random_serial_number())
                .not_valid_before(now - datetime.timedelta(days=1))
                .not_valid_after(now + datetime.timedelta(days=3650))
-               .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True))
+               .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+               .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+                              critical=False)
+               .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                   (issuer_key or key).public_key()), critical=False)
+               .add_extension(x509.KeyUsage(
+                   digital_signature=True, content_commitment=False, key_encipherment=not ca,
+                   data_encipherment=False, key_agreement=False, key_cert_sign=ca, crl_sign=ca,
+                   encipher_only=False, decipher_only=False), critical=True))
     if addresses:
         builder = builder.add_extension(x509.SubjectAlternativeName(addresses), critical=False)
     return builder.sign(issuer_key or key, hashes.SHA256())
@@ -363,7 +372,6 @@ def make_key_pair(key_file, certificate_file):
 
 def make_server_certificate(state):
     """A CA and a certificate for 127.0.0.1 and localhost, for --tls."""
-    import ipaddress
     ca_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     ca = _certificate("simulated org CA", ca_key, ca=True)
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)

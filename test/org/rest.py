@@ -153,7 +153,7 @@ def bad_locator():
     return ApiError(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
 
 
-def batch_size(call):
+def batch_size(call, compiled=None):
     """Rows of a page: the header is a hint between 200 and 2000, and wide rows give fewer."""
     size = 2000
     for part in (call.request.headers.get("sforce-query-options") or "").split(","):
@@ -162,6 +162,8 @@ def batch_size(call):
             if not number.strip().isdigit():
                 raise ApiError(400, "INVALID_QUERY_OPTIONS", "batchSize is not a number")
             size = min(2000, max(200, int(number)))
+    if compiled is not None and any(column.field.long_text for column in compiled.columns):
+        size = max(200, size // 2)
     size = min(size, int(call.org.config["page_size"]))
     action = call.fault_action
     if call.parent is not None and "page_size" not in action:
@@ -191,7 +193,7 @@ def run_query(call, all_rows):
         rows = reader.execute(compiled.sql, compiled.params).fetchall()
         records = Shaper(compiled, org.schema, call.version).records(reader, rows)
         return Response(200, {"totalSize": len(records), "done": True, "records": records})
-    size = batch_size(call)
+    size = batch_size(call, compiled)
     cursor = reader.execute(compiled.sql, compiled.params)
     rows = cursor.fetchmany(size + 1)
     if len(rows) <= size:
@@ -410,6 +412,8 @@ def created(call, obj, record_id, extra=None):
 def create(call, name):
     obj = dml.visible_object(call.org.schema, call.user, name)
     record = call.json()
+    for header in ("if-modified-since", "if-unmodified-since"):
+        header_date(call, header)
     return created(call, obj, change_row(call, lambda change: change.insert(obj, record)))
 
 

@@ -29,7 +29,7 @@ DEFAULTS = {
     "page_size": 2000, "assignment_owner": None, "trigger": None, "validation": None,
     "duplicate_rule": None, "undeletable_vanish": True, "bump_on_lookup_null": True,
     "updated_in_composite": True, "bulk_delay": 0, "bulk_hold": False, "bulk_page_rows": 250000,
-    "bulk_late_count": False, "bulk_error_at": "create", "bulk_empty_body": False,
+    "bulk_late_count": False, "bulk_shuffle": True, "bulk_error_at": "create", "bulk_empty_body": False,
     "ingest_seed": 1, "chunk_size": 16384, "session_seconds": 7200, "deleted_log_days": 15,
     "extra_minutes_uncovered": 0, "jwt_org_clock": False, "cursor_seconds": 172800,
 }
@@ -133,6 +133,10 @@ class Call:
 
     def json(self, kind=dict):
         """The request's body; anything but the expected kind of JSON is the client's mistake."""
+        media = (self.request.headers.get("content-type") or "").split(";")[0].strip().lower()
+        if not self.is_sub and media != "application/json":
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type header specified in HTTP "
+                           "request is not supported: %s" % media)
         content_type = self.request.headers.get("content-type", "application/json")
         if "json" not in content_type.lower():
             raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type header specified in HTTP "

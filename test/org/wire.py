@@ -77,12 +77,11 @@ class Request:
 
 
 def plain_query(query):
-    """The query of a Composite subrequest: it may be percent-encoded, or be raw text with spaces."""
+    """The query of a Composite subrequest: blanks may stand in it as they are; + is one too."""
     args = {}
     for part in query.split("&") if query else []:
         name, _, value = part.partition("=")
-        args[name] = unquote(value.replace("+", " ")) if "%" in value or " " not in value \
-            else value
+        args[name] = unquote(value.replace("+", " "))
     return args
 
 
@@ -408,12 +407,16 @@ class Connection:
         for block in blocks_of(body):
             for at in range(0, len(block), step):
                 piece = block[at:at + step]
+                whole = len(piece)
                 if limit is not None:
                     piece = piece[:limit]
                     limit -= len(piece)
-                if piece:
+                if limit == 0 and not breakage.clean:
+                    # the chunk says more than comes
+                    pending += b"%x\r\n%b" % (whole + 1, piece)
+                elif piece:
                     pending += b"%x\r\n%b\r\n" % (len(piece), piece)
-                    response.sent += len(piece)
+                response.sent += len(piece)
                 if len(pending) >= 65536 or breakage.slow:
                     self.sock.sendall(pending)
                     pending = b""
