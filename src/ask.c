@@ -60,14 +60,14 @@ sync_soql(PG_FUNCTION_ARGS)
 
 		for (int i = 0; i < page->nrecords; i++)
 		{
-			char	   *text = query_record_text(page, i);
+			char	   *record = query_record_text(page, i);
 			Datum		value = DirectFunctionCall1(jsonb_in,
-													CStringGetDatum(text));
+													CStringGetDatum(record));
 			bool		null = false;
 
 			rows_add(out, &value, &null);
 			pfree(DatumGetPointer(value));
-			pfree(text);
+			pfree(record);
 		}
 		CHECK_FOR_INTERRUPTS();
 		if (!page->done)
@@ -86,9 +86,9 @@ Datum
 sync_describe(PG_FUNCTION_ARGS)
 {
 	Org		   *org = usable_org(fcinfo);
-	char	   *text = describe_text(org->api,
+	char	   *body = describe_text(org->api,
 									 text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	Datum		result = DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
+	Datum		result = DirectFunctionCall1(jsonb_in, CStringGetDatum(body));
 
 	finish(org);
 	PG_RETURN_DATUM(result);

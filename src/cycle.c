@@ -540,7 +540,7 @@ cycle_copy(Cycle *cycle, const char *name)
 {
 	const char *server = cycle->org->server->name;
 	SyncObject *object;
-	bool		done = true;
+	volatile bool done = true;
 
 	step_begin();
 	object = catalog_object(server, name);

@@ -580,6 +580,9 @@ set_headers(HttpStream *stream, const HttpRequest *request)
 
 	/* libcurl would wait a second for a permission that nobody gives. */
 	add_header(stream, "Expect:");
+	/* Within one machine compressing costs more than it spares. */
+	if (url_is_loopback(&stream->url))
+		add_header(stream, "Accept-Encoding: identity");
 	foreach(lc, request->headers)
 		add_header(stream, (const char *) lfirst(lc));
 	SET_EASY(stream, CURLOPT_HTTPHEADER, stream->headers);
@@ -647,8 +650,9 @@ set_transport(HttpStream *stream, bool streaming, bool once)
 	 */
 	SET_EASY(stream, CURLOPT_HTTP_VERSION, streaming ?
 			 (long) CURL_HTTP_VERSION_1_1 : (long) CURL_HTTP_VERSION_2TLS);
-	if (!url_is_loopback(&stream->url))
-		SET_EASY(stream, CURLOPT_ACCEPT_ENCODING, "gzip");
+
+	/* Inflates what comes compressed, also where that was not asked for. */
+	SET_EASY(stream, CURLOPT_ACCEPT_ENCODING, "gzip");
 
 	/* A resolver that hangs is left behind, not waited for, on a cancel. */
 #if LIBCURL_VERSION_NUM >= 0x075700
