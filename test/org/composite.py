@@ -15,6 +15,7 @@ REFERENCE = re.compile(r"@\{([^}]+)\}")
 HEAVY = re.compile(r"/services/data/v\d+\.\d/(query|queryAll|composite/sobjects)\b")
 #: what a Composite request can hold: not Bulk jobs, not limits, not another Composite
 ALLOWED = re.compile(r"/services/data/v\d+\.\d/(sobjects|query|queryAll|composite/sobjects)(/|\?|$)")
+NOT_FOUND = {"errorCode": "NOT_FOUND", "message": "The requested resource does not exist"}
 HALTED = [{"errorCode": "PROCESSING_HALTED", "message": "The transaction was rolled back since "
            "another operation in the same transaction failed."}]
 DEPENDS = [{"errorCode": "PROCESSING_HALTED", "message": "Invalid reference specified. No value "
@@ -85,9 +86,7 @@ def run_each(call, requests, results, stop):
             good = False
             continue
         if not ALLOWED.match(url):
-            results.append(entry(item, 400, [{
-                "errorCode": "OPERATION_NOT_ALLOWED", "message": "The resource cannot be used in "
-                "a composite request: " + url.partition("?")[0]}]))
+            results.append(entry(item, 404, [NOT_FOUND]))
             good = False
             if stop:
                 return False
