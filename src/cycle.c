@@ -149,8 +149,9 @@ typedef struct Step
 	bool		log_idle;		/* write a row also if nothing happened */
 	int64		log_seq;		/* row that stands there while it runs; 0 = none */
 	Pull	   *pull;			/* of a pull */
-	TimestampTz started;
+	TimestampTz asked;			/* of a pull: when its questions were asked */
 	TimestampTz due;
+	TimestampTz started;
 } Step;
 
 static void
@@ -236,7 +237,7 @@ do_evolve(Step *step)
 static void
 do_pull(Step *step)
 {
-	pull_apply(step->pull, step->cycle->org, step->started, step->due,
+	pull_apply(step->pull, step->cycle->org, step->asked, step->due,
 			   step->cycle->now, &step->counts);
 }
 
@@ -418,7 +419,7 @@ evolve_after_failure(Cycle *cycle, SyncObject *object)
 }
 
 static void
-apply_pulls(Cycle *cycle, List *pulls, TimestampTz started)
+apply_pulls(Cycle *cycle, List *pulls, TimestampTz asked)
 {
 	ListCell   *lc;
 
@@ -429,7 +430,7 @@ apply_pulls(Cycle *cycle, List *pulls, TimestampTz started)
 
 		init_step(&step, cycle, pull->object, "pull");
 		step.pull = pull;
-		step.started = started;
+		step.asked = asked;
 		step.log_idle = cycle->now;
 		if (pull->object->interval > 0)
 			step.due = GetCurrentTimestamp() + pull->object->interval;
