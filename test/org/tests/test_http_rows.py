@@ -440,7 +440,7 @@ class Composite(Case):
         self.assertEqual(two["body"]["records"], [])
 
     def test_error_inside(self):
-        one = self.send(self.get("/nope"))[0]
+        one = self.send(self.get("/sobjects/Foo"))[0]
         self.assertEqual(one["httpStatusCode"], 404)
         self.assertEqual(one["body"][0]["errorCode"], "NOT_FOUND")
 
