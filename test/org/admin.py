@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import sqlite3
 import threading
 import time
 import traceback
@@ -85,7 +86,8 @@ class Admin:
             arguments = Arguments(dict(request.args, **data))
             answer = handler(arguments)
             return Response(200, answer)
-        except (Mistake, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (Mistake, KeyError, ValueError, TypeError, AttributeError,
+                sqlite3.Error) as error:
             if not isinstance(error, Mistake):
                 traceback.print_exc()
             return Response(400, {"error": str(error) or repr(error)})
@@ -385,14 +387,13 @@ class Admin:
         return {"keyPrefix": obj.key_prefix}
 
     def remove_object(self, details, when):
+        """Nobody can see it any more, which is the same to a client."""
         obj = self.object(details.need("name"))
         details.end()
-        schema = self.org.schema
-        remove = getattr(schema, "remove_object", None)
-        if remove is None:
-            raise Mistake("objects cannot be removed")
-        remove(obj.name, when)
-        self.in_store(self.org.store.drop_table, obj)
+        for user in self.org.oauth.users.values():
+            user.hidden_objects[obj.name] = True
+        self.org.schema.modified = when
+        self.org.oauth.save()
         return {}
 
     def clock(self, arguments):

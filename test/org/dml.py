@@ -441,19 +441,33 @@ class Change:
             return
         seen.add(record_id)
         self.lock(record_id)
-        relations = self.schema.children_of(obj)
+        relations = self.relations(obj)
         for relation in relations:
             if relation.restricted_delete:
                 self.refuse_if_used(relation, record_id)
         for relation in relations:
-            if not relation.field.stored:
-                continue
             if relation.cascade_delete:
                 for child in self.children(relation, record_id):
                     self.remove(relation.child, child, root, seen)
             elif not relation.restricted_delete:
                 self.clear(relation, record_id, root)
         self.bury(obj, record_id, root)
+
+    def relations(self, obj):
+        """The child relationships that a delete or a merge has to follow.
+
+        What only the platform writes (MasterRecordId, ConvertedContactId) stays as it is.
+        """
+        cache = self.org.relations
+        if cache.get("modified") != self.schema.modified:
+            cache.clear()
+            cache["modified"] = self.schema.modified
+        if obj.name not in cache:
+            cache[obj.name] = [
+                relation for relation in self.schema.children_of(obj) if relation.field.stored
+                and (relation.name or relation.cascade_delete or relation.restricted_delete
+                     or relation.field.createable or relation.field.updateable)]
+        return cache[obj.name]
 
     def children(self, relation, record_id):
         live = ' AND "IsDeleted" = 0' if relation.child.field("IsDeleted") else ""
@@ -571,9 +585,8 @@ class Change:
                 raise RecordError("MERGE_FAILED", "a record cannot be merged with itself")
             self.live_row(obj, loser)
             self.lock(loser)
-            for relation in self.schema.children_of(obj):
-                if relation.field.stored and relation.field.name != "MasterRecordId":
-                    self.reparent(relation, loser, master_id)
+            for relation in self.relations(obj):
+                self.reparent(relation, loser, master_id)
             self.bury(obj, loser, loser, master_id)
         self.update(obj, master_id, master)
         return master_id

@@ -169,7 +169,8 @@ class Org:
         self.system_user = None             # sees everything
         self.login_url = self.instance_url = None
         self.info = {}
-        self.calls = collections.deque(maxlen=200000)
+        self.relations = {}                 # child relationships by object, for deletes
+        self.calls = collections.deque(maxlen=20000)
         self.call_count = 0
         self.lock = threading.Lock()
         self.stop = threading.Event()
@@ -343,7 +344,7 @@ class Org:
         headers = {"Date": self.clock.http_date()}
         headers.update(COMMON)
         if "cookie" not in request.headers:
-            headers["Set-Cookie"] = "BrowserId=%s; domain=.127.0.0.1; path=/" % secrets.token_hex(8)
+            headers["Set-Cookie"] = "BrowserId=%s; path=/" % secrets.token_hex(8)
         if call.version and call.user is not None:
             headers["Sforce-Limit-Info"] = self.limits.header()
         headers["X-Sfdc-Request-Id"] = secrets.token_hex(16)

@@ -165,11 +165,6 @@ class Store:
                 self._writer.execute(statement)
             self.version += 1
 
-    def drop_table(self, obj):
-        with self._lock:
-            self._writer.execute('DROP TABLE "%s"' % obj.name)
-            self.version += 1
-
     def add_column(self, obj, field):
         """A column for a new field. One that was dropped and comes again starts empty."""
         with self._lock:
@@ -211,8 +206,11 @@ class Store:
         with self._lock:
             if obj.name not in self._next_id:
                 row = self._writer.execute('SELECT max("Id") FROM "%s"' % obj.name).fetchone()
-                last = self.get_meta("last_id." + obj.name, 0)
-                self._next_id[obj.name] = max(last, _number_of(row[0], obj.key_prefix))
+                gone = self._writer.execute("SELECT max(id) FROM sys_deleted WHERE object = ?",
+                                            (obj.name,)).fetchone()
+                self._next_id[obj.name] = max(
+                    self.get_meta("last_id." + obj.name, 0),
+                    _number_of(row[0], obj.key_prefix), _number_of(gone[0], obj.key_prefix))
             self._next_id[obj.name] += 1
             return ids.make(obj.key_prefix, self._next_id[obj.name])
 

@@ -74,6 +74,9 @@ def text(field, value):
         raise unreadable("string", value)
     # leading and trailing white space is not kept, and an empty text is null
     value = value.strip()
+    if not value.isascii():
+        # half of a surrogate pair is no character
+        value = value.encode("utf-8", "replace").decode("utf-8")
     if not value:
         return None
     if field.type == "multipicklist":
