@@ -118,13 +118,13 @@ class Field:
     @property
     def filterable(self):
         return self.overrides.get("filterable", not (
-            self.long_text or self.type in ("base64", "location")))
+            self.long_text or self.type == "base64"))
 
     @property
     def sortable(self):
         return self.overrides.get("sortable", self.filterable and
-                                  self.type not in ("address",
-                                                    "multipicklist"))
+                                  not self.compound
+                                  and self.type != "multipicklist")
 
     @property
     def groupable(self):

@@ -17,7 +17,11 @@ import time
 import unittest
 from urllib.parse import quote, urlencode, urlsplit
 
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+
 import support
+from clock import parse_iso
 
 START_SECONDS = 60
 
@@ -99,8 +103,6 @@ class Org:
                      urlencode(form))
 
     def assertion(self, key_file=None, **claims):
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import padding
         payload = {"iss": self.ports["client_id"], "sub": "sync@example.com",
                    "aud": "https://login.salesforce.com",
                    "exp": int(self.clock()) + 120}
@@ -124,7 +126,6 @@ class Org:
 
     def clock(self):
         """The org's own time in seconds."""
-        from clock import parse_iso
         return parse_iso(self.admin("GET", "/clock")["now"])
 
     # Requests ---------------------------------------------------------------

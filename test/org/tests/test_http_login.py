@@ -2,8 +2,9 @@
 
 import json
 import os
+import unittest
 
-from running import Case, fetch
+from running import Case, b64, fetch
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -77,7 +78,6 @@ class Login(Case):
             self.assertIsInstance(answer.json(), dict)
 
     def test_jwt_unsigned(self):
-        from running import b64
         head, body, _ = self.org.assertion().split(".")
         none = b64(json.dumps({"alg": "none"}).encode())
         answer = self.org.token_request(grant_type=JWT,
@@ -216,5 +216,4 @@ class Login(Case):
 
 
 if __name__ == "__main__":
-    import unittest
     unittest.main()

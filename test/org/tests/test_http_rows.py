@@ -6,7 +6,7 @@ import json
 import unittest
 
 import ids
-from clock import from_stored, to_http
+from clock import from_stored, to_http, to_stored
 from running import Case
 
 
@@ -499,7 +499,6 @@ class Composite(Case):
 
     def test_updated_inside(self):
         now = self.org.clock()
-        from clock import to_stored
         one = self.send(self.get("/sobjects/Lead/updated?start=%s&end=%s" % (
             to_stored(now - 600), to_stored(now))))[0]
         self.assertEqual(one["httpStatusCode"], 200, one)

@@ -1,10 +1,12 @@
 """SOQL: what is accepted, what it finds, and what is said of the rest."""
 
+import json
 import unittest
 
 import ids
 import soql
 import soql_dates
+import soql_parse
 from soql_parse import SoqlError, parse
 from support import NOW, Tables, Viewer
 
@@ -433,7 +435,6 @@ class Shapes(Case):
         found = [r[0] for r in self.org.connection.execute(
             compiled.id_sql, compiled.params)]
         self.assertEqual(found, [lead(n) for n in (4, 3, 2, 1)])
-        import json
         rows = self.org.connection.execute(
             compiled.by_ids_sql, [json.dumps(found[1:3])]).fetchall()
         self.assertEqual([r[0] for r in rows], [lead(3), lead(2)])
@@ -546,7 +547,6 @@ class Dates(unittest.TestCase):
             self.assertEqual(self.span(name, n), want, name)
 
     def test_every_literal_has_a_span(self):
-        import soql_parse
         for name in soql_parse.LITERALS:
             first, last = soql_dates.span(name, 0, NOW.date())
             self.assertLess(first, last, name)
