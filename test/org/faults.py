@@ -17,7 +17,7 @@ FIRST = {"status", "reset", "hang", "apply_then", "record_error", "pass"}
 STATUS_KEYS = {"errorCode", "message", "error", "error_description", "body", "html", "headers"}
 SPOIL = {"delay", "truncate", "slow", "bad_json", "huge_json", "nul", "invalid_utf8",
          "repeat_locator", "locator", "drop_headers", "next_url", "page_size", "job_failed",
-         "replace", "headers"}
+         "replace", "headers", "close"}
 
 #: what Salesforce or its edge usually says with a status
 USUAL = {
@@ -308,8 +308,10 @@ def spoil_sending(action, response):
         body = response.plain_body()
         response.body = body
         breakage.cut = cut["bytes"] if "bytes" in cut else end_of_row(body, cut.get("rows"))
-    if breakage.cut is not None or breakage.reset or breakage.slow:
+    breakage.close = bool(action.get("close"))
+    if response.breakage is None:
         response.breakage = breakage
+    if breakage.cut is not None or breakage.reset or breakage.slow:
         if isinstance(response.body, FileBody):
             response.body = response.plain_body()
 

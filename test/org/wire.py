@@ -146,12 +146,13 @@ class Response:
 class Breakage:
     """How to spoil the sending of an answer."""
 
-    def __init__(self, cut=None, clean=False, reset=None, hang=None, slow=None):
+    def __init__(self, cut=None, clean=False, reset=None, hang=None, slow=None, close=False):
         self.cut = cut          # bytes of the body that are sent
         self.clean = clean      # close the chunked body properly after them
         self.reset = reset      # True: RST before any byte; "middle": after half of the body
         self.hang = hang        # seconds of silence, then the end
         self.slow = slow        # (bytes, seconds)
+        self.close = close      # end the connection after the answer, unannounced
 
 
 def encode_json(data, pretty=False):
@@ -230,7 +231,7 @@ class Connection:
                 response = self.listener.handle(request, self.listener)
                 close = self._wants_close(request, version)
                 self._send(response, request, version == "HTTP/1.1", close)
-                if close:
+                if close or (response.breakage and response.breakage.close):
                     return
         finally:
             # the socket is really closed only when nothing else refers to it
