@@ -72,15 +72,25 @@ def versions_of(text):
     return ["%d.0" % number for number in range(int(first), int(last or first) + 1)]
 
 
+def remove_database(state):
+    for name in os.listdir(state):
+        if name.startswith(DATABASE):
+            os.unlink(os.path.join(state, name))
+
+
 def open_store(options, schema, clock):
     """The database of the state folder, with data in it; -> (store, what the data says)."""
     path = os.path.join(options.state, DATABASE)
     if options.fresh:
-        for name in os.listdir(options.state):
-            if name.startswith(DATABASE):
-                os.unlink(os.path.join(options.state, name))
+        remove_database(options.state)
     store = Store(path, schema, clock)
-    filled = store.get_meta("filled")
+    # a new database has no reader yet, which would keep its journal from being set
+    filled = None if store.is_new else store.get_meta("filled")
+    if filled is None and not store.is_new:
+        # somebody stopped it while it was being filled
+        store.close()
+        remove_database(options.state)
+        store = Store(path, schema, clock)
     if filled is None:
         end = options.end or clock.datetime().replace(microsecond=0)
         start = options.start or end - datetime.timedelta(days=365)
