@@ -1,0 +1,105 @@
+/*-------------------------------------------------------------------------
+ *
+ * collections.h
+ *	  Writing records: up to 200 in one call of sObject Collections (§2.7), or
+ *	  one at a time under If-Unmodified-Since through Composite (§2.6).
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_COLLECTIONS_H
+#define SYNC_COLLECTIONS_H
+
+#include "api.h"
+
+#define COLLECTION_MAX_RECORDS	200
+/* Runs of records of one type in a create or update (§2.7). */
+#define COLLECTION_MAX_CHUNKS	10
+
+typedef enum WriteVerb
+{
+	WRITE_CREATE,
+	WRITE_UPDATE,
+	WRITE_UPSERT,				/* by an external id */
+	WRITE_DELETE
+} WriteVerb;
+
+/* What a refusal of one record asks of the caller (§2.11). */
+typedef enum RecordRefusal
+{
+	RECORD_RETRY,				/* locks, limits, server busy: again, later */
+	RECORD_PARK,				/* validation, required, duplicate, permission:
+								 * again when somebody has changed something */
+	RECORD_GONE,				/* ENTITY_IS_DELETED */
+	RECORD_CHANGED,				/* 412: changed since, under a condition */
+	RECORD_CONVERTED			/* CANNOT_UPDATE_CONVERTED_LEAD */
+} RecordRefusal;
+
+typedef struct WriteField
+{
+	const char *name;
+	const char *value;			/* text as JSON wants it for the kind; NULL =
+								 * null */
+	bool		bare;			/* number or boolean: not quoted */
+} WriteField;
+
+typedef struct WriteRecord
+{
+	const char *object;
+	const char *id;				/* of update and delete; NULL otherwise */
+	WriteField *fields;
+	int			nfields;
+	TimestampTz unmodified_since;	/* 0 = no condition */
+
+	/* The answer. */
+	bool		answered;		/* false: the outcome is not known */
+	bool		success;
+	bool		created;		/* of an upsert */
+	char	   *new_id;			/* id that Salesforce answered; or NULL */
+	RecordRefusal refusal;
+	char	   *code;			/* statusCode */
+	char	   *message;
+	List	   *error_fields;	/* of char * */
+} WriteRecord;
+
+/* One call: records of one verb (an upsert: of one object and external id). */
+typedef struct WriteCall
+{
+	WriteVerb	verb;
+	const char *external_id;	/* field of an upsert */
+	WriteRecord **records;
+	int			nrecords;		/* <= COLLECTION_MAX_RECORDS */
+
+	/*
+	 * The answer of the call as a whole.  Not answered: nothing is known of its
+	 * records (lost answer: reset, time-out; or 5xx, which may have come after
+	 * the work was done).  Refused: nothing was done (4xx), refusal says why.
+	 */
+	bool		answered;
+	bool		refused;
+	bool		in_doubt_now;	/* not answered, and may still be running there:
+								 * no HTTP answer at all */
+	ApiError	refusal;
+	char	   *failure;		/* why there was no answer */
+} WriteCall;
+
+/*
+ * collections_write: all calls in flight together (as many as given; the
+ * caller bounds it), outcomes in the structs; allocated in
+ * CurrentMemoryContext.  Sends Sforce-Auto-Assign: FALSE (active assignment
+ * rules would move the owner, §2.9), allOrNone false.  A 401 is answered by one
+ * new login and one repetition, since nothing was done.  Raises only what
+ * concerns the caller itself (cancel, out of memory, login refused).
+ * Records of different types are to be sorted by type (at most
+ * COLLECTION_MAX_CHUNKS runs).
+ *
+ * A call with records under a condition (unmodified_since) goes through
+ * Composite, up to 25 records in a call, else ERROR.
+ */
+extern void collections_write(SalesforceApi *api, WriteCall *calls, int n);
+
+/* Classifies a statusCode. */
+extern RecordRefusal record_refusal(const char *code);
+
+#endif							/* SYNC_COLLECTIONS_H */
