@@ -13,6 +13,7 @@ import rest
 import soql
 from dml import Options
 from errors import ApiError, RecordError
+from records import pop_key
 from oauth import User
 from schema import Field, SObject
 from soql_rows import Shaper
@@ -512,7 +513,7 @@ def field_of(details):
 def id_of(record):
     if isinstance(record, str):
         return record
-    return dml.pop_key(dict(record), "Id")
+    return pop_key(dict(record), "Id")
 
 
 def _insert(change, obj, record, key):
@@ -521,7 +522,7 @@ def _insert(change, obj, record, key):
 
 def _update(change, obj, record, key):
     record = dict(record)
-    return {"id": change.update(obj, dml.pop_key(record, "Id") or "", record)}
+    return {"id": change.update(obj, pop_key(record, "Id") or "", record)}
 
 
 def _upsert(change, obj, record, key):

@@ -9,6 +9,7 @@ import array
 import base64
 import hashlib
 import itertools
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 
+import clock
 import ids
 import rest
 from errors import ApiError, not_found
@@ -66,8 +68,8 @@ class Job:
 
     def basics(self):
         return {"id": self.id, "operation": self.operation, "object": self.object_name,
-                "createdById": self.user.id, "createdDate": rest.rest_date(self.created),
-                "systemModstamp": rest.rest_date(self.changed), "state": self.state,
+                "createdById": self.user.id, "createdDate": clock.rest(self.created),
+                "systemModstamp": clock.rest(self.changed), "state": self.state,
                 "concurrencyMode": "Parallel", "contentType": "CSV",
                 "apiVersion": float(self.version)}
 
@@ -196,9 +198,9 @@ class Bulk:
 
     def run_writer(self, job, sql, params, pieces):
         process = subprocess.Popen(
-            [sys.executable, WRITER, self.org.store.path, job.folder, str(pieces)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        process.stdin.write(rest.json.dumps([sql, params]))
+            [sys.executable, WRITER, self.org.store.path, job.folder, str(pieces)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process.stdin.write(json.dumps([sql, params]))
         process.stdin.close()
         while True:
             try:

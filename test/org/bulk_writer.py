@@ -1,4 +1,6 @@
-"""Writes the result of a Bulk query: python3 bulk_writer.py DATABASE FOLDER PIECES < [sql, parameters]
+"""Writes the result of a Bulk query.
+
+    python3 bulk_writer.py DATABASE FOLDER PIECES < [sql, parameters]
 
 Each row comes from SQLite as one finished line of CSV. Beside the rows go their byte offsets, as
 unsigned 64-bit numbers, the end of the file last.

@@ -92,6 +92,11 @@ def to_rest(stored):
     return stored[:-1] + "+0000"
 
 
+def rest(moment):
+    """Seconds as the REST API writes them."""
+    return to_rest(to_stored(moment))
+
+
 def parse_iso(text):
     """Seconds of an ISO 8601 datetime as the API takes them in URLs, or None."""
     text = text.strip()

@@ -14,7 +14,8 @@ MAX_GRAPHS, MAX_NODES, MAX_DEPTH = 75, 500, 5
 REFERENCE = re.compile(r"@\{([^}]+)\}")
 HEAVY = re.compile(r"/services/data/v\d+\.\d/(query|queryAll|composite/sobjects)\b")
 #: what a Composite request can hold: not Bulk jobs, not limits, not another Composite
-ALLOWED = re.compile(r"/services/data/v\d+\.\d/(sobjects|query|queryAll|composite/sobjects)(/|\?|$)")
+ALLOWED = re.compile(r"/services/data/v\d+\.\d/(sobjects|query|queryAll|composite/sobjects)"
+                     r"(/|\?|$)")
 NOT_FOUND = {"errorCode": "NOT_FOUND", "message": "The requested resource does not exist"}
 HALTED = [{"errorCode": "PROCESSING_HALTED", "message": "The transaction was rolled back since "
            "another operation in the same transaction failed."}]

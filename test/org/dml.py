@@ -6,11 +6,13 @@ stamps, defaults, cascades, merge, conversion, and what the org's own automation
 
 import re
 
-import ids
 import rules
 import soql
 import values
-from errors import ApiError, RecordError
+from errors import ApiError, RecordError, no_access
+from merging import Merging
+from records import of_object, pop_key
+from removal import Removal
 from store import RowLocked
 
 SYSTEM_DATES = ("CreatedDate", "LastModifiedDate", "SystemModstamp")
@@ -48,17 +50,9 @@ def visible_object(schema, user, name, code="NOT_FOUND"):
     return obj
 
 
-def split_id(obj, text):
-    """The 18-character form of an id given for an object, or a refusal."""
-    if not ids.well_formed(text):
-        raise RecordError("MALFORMED_ID", "malformed id %s" % text, ["Id"])
-    text = ids.long_form(text)
-    if obj.key_prefix and not text.startswith(obj.key_prefix):
-        raise RecordError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id")
-    return text
+class Change(Removal, Merging):
+    """One transaction's worth of changes by one user, all with the same stamp."""
 
-
-class Change:
     def __init__(self, org, writer, user, options=None):
         self.org = org
         self.schema = org.schema
@@ -300,7 +294,7 @@ class Change:
         return row
 
     def assign_owner(self, obj, row, new):
-        """The active assignment rule is applied unless the request says Sforce-Auto-Assign: FALSE."""
+        """The active assignment rule runs unless the request says Sforce-Auto-Assign: FALSE."""
         owner = self.org.config["assignment_owner"]
         if obj.name not in ("Lead", "Case") or not owner or not self.options.auto_assign \
                 or self.options.system:
@@ -312,7 +306,7 @@ class Change:
         if not self.options.system and (not obj.updateable or
                                         self.user.read_only_objects[obj.name]):
             raise no_access(obj, "edit")
-        record_id = split_id(obj, record_id)
+        record_id = of_object(obj, record_id)
         new = self.incoming(obj, record, False)
         row = self.live_row(obj, record_id)
         self.lock(record_id)
@@ -394,6 +388,10 @@ class Change:
         """The same change, made by the org itself: no rights, no rules."""
         return Change(self.org, self.writer, self.user, Options(system=True, stamp=self.stamp))
 
+    def without_assignment(self):
+        return Change(self.org, self.writer, self.user,
+                      Options(stamp=self.stamp, auto_assign=False))
+
     def one(self, sql, *params):
         row = self.writer.query(sql, params).fetchone()
         return row[0] if row else None
@@ -419,247 +417,6 @@ class Change:
             columns[field.name] = values.convert(field, value)
         self.set_columns(obj, record_id, columns)
 
-    # -- delete, undelete, purge ---------------------------------------------------------------
-
-    def delete(self, obj, record_id):
-        if not self.options.system and (not obj.deletable or
-                                        self.user.read_only_objects[obj.name]):
-            raise no_access(obj, "delete")
-        record_id = split_id(obj, record_id)
-        row = self.live_row(obj, record_id)
-        self.org.faults.check_record(obj, "delete", {"Id": record_id})
-        if obj.name == "CampaignMemberStatus" and not self.options.system:
-            for name in ("IsDefault", "HasResponded"):
-                if row.get(name):
-                    rules.check_other_status(self, row, name)
-        self.remove(obj, record_id, record_id, set())
-        return record_id
-
-    def remove(self, obj, record_id, root, seen):
-        """Soft-delete a record with what hangs on it. `root` is what the user deleted."""
-        if record_id in seen:
-            return
-        seen.add(record_id)
-        self.lock(record_id)
-        relations = self.relations(obj)
-        for relation in relations:
-            if relation.restricted_delete:
-                self.refuse_if_used(relation, record_id)
-        for relation in relations:
-            if relation.cascade_delete:
-                for child in self.children(relation, record_id):
-                    self.remove(relation.child, child, root, seen)
-            elif not relation.restricted_delete:
-                self.clear(relation, record_id, root)
-        self.bury(obj, record_id, root)
-
-    def relations(self, obj):
-        """The child relationships that a delete or a merge has to follow.
-
-        What only the platform writes (MasterRecordId, ConvertedContactId) stays as it is.
-        """
-        cache = self.org.relations
-        if cache.get("modified") != self.schema.modified:
-            cache.clear()
-            cache["modified"] = self.schema.modified
-        if obj.name not in cache:
-            cache[obj.name] = [
-                relation for relation in self.schema.children_of(obj) if relation.field.stored
-                and (relation.name or relation.cascade_delete or relation.restricted_delete
-                     or relation.field.createable or relation.field.updateable)]
-        return cache[obj.name]
-
-    def children(self, relation, record_id):
-        live = ' AND "IsDeleted" = 0' if relation.child.field("IsDeleted") else ""
-        return [row[0] for row in self.writer.query(
-            'SELECT "Id" FROM "%s" WHERE "%s" = ?%s'
-            % (relation.child.name, relation.field.name, live), (record_id,))]
-
-    def refuse_if_used(self, relation, record_id):
-        used = self.children(relation, record_id)
-        if used:
-            raise RecordError(
-                "DELETE_FAILED", "Your attempt to delete this record could not be completed "
-                "because it is associated with the following %s: %s"
-                % (relation.child.label_plural.lower(), ", ".join(used[:5])))
-
-    def clear(self, relation, record_id, root):
-        """Lookups at a deleted record become null; undelete gives them back."""
-        child, field = relation.child, relation.field
-        found = self.children(relation, record_id)
-        if not found or not field.nillable:
-            return
-        columns = {field.name: None}
-        if self.org.config["bump_on_lookup_null"] and child.field("SystemModstamp"):
-            columns["SystemModstamp"] = self.stamp
-        for child_id in found:
-            self.lock(child_id)
-            self.writer.execute("INSERT OR REPLACE INTO sys_cleared VALUES (?, ?, ?, ?, ?)",
-                                (root, child.name, child_id, field.name, record_id))
-            self.set_columns(child, child_id, columns)
-
-    def bury(self, obj, record_id, root, master=None):
-        """Into the recycle bin, or gone at once where there is no way back."""
-        self.writer.execute("INSERT OR REPLACE INTO sys_deleted VALUES (?, ?, ?, ?)",
-                            (obj.name, record_id, self.stamp, root))
-        vanish = not obj.undeletable and self.org.config["undeletable_vanish"]
-        if vanish or not obj.field("IsDeleted"):
-            self.writer.execute('DELETE FROM "%s" WHERE "Id" = ?' % obj.name, (record_id,))
-            return
-        columns = dict(self.touched(obj), IsDeleted=1)
-        if master and obj.field("MasterRecordId"):
-            columns["MasterRecordId"] = master
-        self.set_columns(obj, record_id, columns)
-
-    def undelete(self, obj, record_id):
-        record_id = split_id(obj, record_id)
-        row = self.row(obj, record_id)
-        if row is None or not row.get("IsDeleted"):
-            raise RecordError("UNDELETE_FAILED", "entity is not in the recycle bin")
-        root = self.one("SELECT root FROM sys_deleted WHERE object = ? AND id = ?", obj.name,
-                        record_id)
-        if root not in (record_id, None):
-            raise RecordError("UNDELETE_FAILED", "entity was deleted with its parent %s" % root)
-        for name, member in self.writer.query(
-                "SELECT object, id FROM sys_deleted WHERE root = ?", (record_id,)).fetchall():
-            part = self.schema.object(name)
-            if part is not None and self.row(part, member):
-                self.dig_out(part, member)
-        for name, child_id, field, value in self.writer.query(
-                "SELECT object, id, field, value FROM sys_cleared WHERE root = ?",
-                (record_id,)).fetchall():
-            self.give_back(self.schema.object(name), child_id, field, value)
-        self.writer.execute("DELETE FROM sys_cleared WHERE root = ?", (record_id,))
-        return record_id
-
-    def dig_out(self, obj, record_id):
-        self.lock(record_id)
-        columns = dict(self.touched(obj), IsDeleted=0)
-        if obj.field("MasterRecordId"):
-            columns["MasterRecordId"] = None
-        self.set_columns(obj, record_id, columns)
-        self.writer.execute("DELETE FROM sys_deleted WHERE object = ? AND id = ?",
-                            (obj.name, record_id))
-
-    def give_back(self, obj, child_id, field, value):
-        row = self.row(obj, child_id) if obj and obj.field(field) else None
-        if row is None or row.get("IsDeleted") or row.get(field) is not None:
-            return
-        columns = {field: value}
-        if self.org.config["bump_on_lookup_null"] and obj.field("SystemModstamp"):
-            columns["SystemModstamp"] = self.stamp
-        self.lock(child_id)
-        self.set_columns(obj, child_id, columns)
-
-    def purge(self, obj, record_id):
-        """Out of the recycle bin: no query shows it any more."""
-        record_id = split_id(obj, record_id)
-        row = self.row(obj, record_id)
-        if row is None or not row.get("IsDeleted"):
-            raise RecordError("INVALID_ID_FIELD", "entity is not in the recycle bin")
-        for name, member in self.writer.query(
-                "SELECT object, id FROM sys_deleted WHERE root = ? AND id <> ?",
-                (record_id, record_id)).fetchall():
-            if self.schema.object(name):
-                self.writer.execute('DELETE FROM "%s" WHERE "Id" = ? AND "IsDeleted" = 1' % name,
-                                    (member,))
-        self.writer.execute('DELETE FROM "%s" WHERE "Id" = ?' % obj.name, (record_id,))
-        self.writer.execute("DELETE FROM sys_cleared WHERE root = ?", (record_id,))
-        return record_id
-
-    # -- merge and conversion ------------------------------------------------------------------
-
-    def merge(self, obj, master, losers):
-        """The losers go to the bin and name their master; what hung on them hangs on it."""
-        if not obj.mergeable:
-            raise RecordError("INVALID_TYPE_FOR_OPERATION", "entity type %s does not support merge"
-                              % obj.name)
-        master_id = split_id(obj, pop_key(master, "Id"))
-        self.live_row(obj, master_id)
-        if not 1 <= len(losers) <= 2:
-            raise RecordError("INVALID_NUMBER_OF_MERGE_RECORDS", "one or two records can be merged "
-                              "into another")
-        for loser in losers:
-            loser = split_id(obj, loser)
-            if loser == master_id:
-                raise RecordError("MERGE_FAILED", "a record cannot be merged with itself")
-            self.live_row(obj, loser)
-            self.lock(loser)
-            for relation in self.relations(obj):
-                self.reparent(relation, loser, master_id)
-            self.bury(obj, loser, loser, master_id)
-        self.update(obj, master_id, master)
-        return master_id
-
-    def reparent(self, relation, loser, master_id):
-        child, field = relation.child, relation.field
-        columns = {field.name: master_id}
-        if self.org.config["bump_on_lookup_null"] and child.field("SystemModstamp"):
-            columns["SystemModstamp"] = self.stamp
-        for child_id in self.children(relation, loser):
-            self.lock(child_id)
-            if child.name == "CampaignMember":
-                row = self.row(child, child_id)
-                if self.one('SELECT "Id" FROM "CampaignMember" WHERE "CampaignId" = ? AND "%s" = ? '
-                            'AND "IsDeleted" = 0' % field.name, row["CampaignId"], master_id):
-                    self.bury(child, child_id, child_id)
-                    continue
-            self.set_columns(child, child_id, columns)
-
-    def convert(self, order):
-        """A lead becomes a contact of an account, and perhaps an opportunity."""
-        lead_obj = self.schema.object("Lead")
-        lead_id = split_id(lead_obj, order.get("leadId"))
-        lead = self.live_row(lead_obj, lead_id)
-        if lead["IsConverted"]:
-            raise RecordError("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
-        self.lock(lead_id)
-        inner = Change(self.org, self.writer, self.user,
-                       Options(stamp=self.stamp, auto_assign=False))
-        owner = rules.queue_or(order.get("ownerId") or lead["OwnerId"], self.user.id)
-        account = order.get("accountId") or inner.insert(
-            self.schema.object("Account"), dict(given({
-                "Name": lead["Company"], "Phone": lead["Phone"], "Website": lead["Website"],
-                "Industry": lead["Industry"]}), OwnerId=owner))
-        contact = order.get("contactId") or inner.insert(
-            self.schema.object("Contact"), dict(given({
-                "LastName": lead["LastName"], "FirstName": lead["FirstName"],
-                "Salutation": lead["Salutation"], "Email": lead["Email"], "Phone": lead["Phone"],
-                "MobilePhone": lead["MobilePhone"], "Title": lead["Title"],
-                "LeadSource": lead["LeadSource"], "MailingStreet": lead["Street"],
-                "MailingCity": lead["City"], "MailingState": lead["State"],
-                "MailingPostalCode": lead["PostalCode"], "MailingCountry": lead["Country"]}),
-                AccountId=account, OwnerId=owner))
-        opportunity = None
-        if not order.get("doNotCreateOpportunity"):
-            opportunity = inner.insert(self.schema.object("Opportunity"), {
-                "Name": order.get("opportunityName") or "%s-" % lead["Company"][:119],
-                "AccountId": account, "StageName": "Prospecting", "OwnerId": owner,
-                "CloseDate": self.stamp[:10]})
-        self.finish_conversion(lead_obj, lead_id, order, account, contact, opportunity)
-        return {"id": lead_id, "accountId": account, "contactId": contact,
-                "opportunityId": opportunity}
-
-    def finish_conversion(self, lead_obj, lead_id, order, account, contact, opportunity):
-        status = order.get("convertedStatus") or "Closed - Converted"
-        self.set_columns(lead_obj, lead_id, dict(
-            self.touched(lead_obj), Status=status, IsConverted=1, ConvertedDate=self.stamp[:10],
-            ConvertedAccountId=account, ConvertedContactId=contact,
-            ConvertedOpportunityId=opportunity))
-        members = self.writer.query('SELECT "Id" FROM "CampaignMember" WHERE "LeadId" = ? AND '
-                                    '"IsDeleted" = 0', (lead_id,)).fetchall()
-        member_obj = self.schema.object("CampaignMember")
-        for (member,) in members:
-            self.set_columns(member_obj, member, dict(self.touched(member_obj), ContactId=contact))
-        for name in ("Task", "Event"):
-            obj = self.schema.object(name)
-            for (activity,) in self.writer.query(
-                    'SELECT "Id" FROM "%s" WHERE "WhoId" = ? AND "IsDeleted" = 0' % name,
-                    (lead_id,)).fetchall():
-                columns = dict(self.touched(obj), WhoId=contact)
-                rules.put(obj, columns, "AccountId", account)
-                self.set_columns(obj, activity, columns)
-
 
 class Ambiguous(Exception):
     """An external id that stands in several records: 300 for a row, an error in Collections."""
@@ -676,30 +433,10 @@ class Ambiguous(Exception):
                                record_id[:15] for record_id in self.found)), [self.field.name])
 
 
-def given(record):
-    """Without the fields that are null."""
-    return {name: value for name, value in record.items() if value is not None}
-
-
-def pop_key(record, name):
-    for key in list(record):
-        if key.lower() == name.lower():
-            return record.pop(key)
-    return None
-
-
 def default_of(field):
     """The value of a default formula, as far as it is a constant."""
     text = field.default_formula.strip()
     return values.convert(field, text.strip("\"'"))
-
-
-def no_access(obj, verb):
-    if verb == "create":
-        return RecordError("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
-                           "entity type cannot be inserted: %s" % obj.label)
-    return RecordError("INSUFFICIENT_ACCESS_OR_READONLY",
-                       "insufficient access rights on object id")
 
 
 # -- many records at once ----------------------------------------------------------------------

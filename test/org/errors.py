@@ -59,3 +59,11 @@ def not_found(message="The requested resource does not exist"):
 def no_method(method):
     return ApiError(405, "METHOD_NOT_ALLOWED",
                     "HTTP Method '%s' not allowed. Allowed are HEAD,GET,POST,PATCH,DELETE" % method)
+
+
+def no_access(obj, verb):
+    if verb == "create":
+        return RecordError("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+                           "entity type cannot be inserted: %s" % obj.label)
+    return RecordError("INSUFFICIENT_ACCESS_OR_READONLY",
+                       "insufficient access rights on object id")

@@ -10,6 +10,7 @@ import bulk
 import dml
 from dml import Change, Options
 from errors import ApiError, RecordError, not_found
+from records import pop_key
 from wire import Response
 
 OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete")
@@ -140,7 +141,7 @@ class Ingest:
                 job.unprocessed.append(row)
                 return
             record = record_of(change, obj, job.columns, row)
-            record_id = dml.pop_key(dict(record), "Id") or ""
+            record_id = pop_key(dict(record), "Id") or ""
             with change.writer.savepoint():
                 record_id, created = apply(job, obj, change, record)
             job.successes.append((record_id, created, row))
@@ -251,7 +252,7 @@ def apply(job, obj, change, record):
         return change.insert(obj, record), True
     if job.operation == "upsert":
         return change.upsert(obj, job.key_name, record)
-    record_id = dml.pop_key(record, "Id")
+    record_id = pop_key(record, "Id")
     if not record_id:
         raise RecordError("MISSING_ARGUMENT", "Id not specified in %s call" % job.operation)
     if job.operation == "update":

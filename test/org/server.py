@@ -20,7 +20,9 @@ import faults
 import ingest
 import limits
 import oauth
+import replication
 import rest
+import rows
 import sobject_collections
 from errors import ApiError, OAuthError, RecordError, no_method, not_found
 from wire import Headers, Request, Response
@@ -29,9 +31,10 @@ DEFAULTS = {
     "page_size": 2000, "assignment_owner": None, "trigger": None, "validation": None,
     "duplicate_rule": None, "undeletable_vanish": True, "bump_on_lookup_null": True,
     "updated_in_composite": True, "bulk_delay": 0, "bulk_hold": False, "bulk_page_rows": 250000,
-    "bulk_late_count": False, "bulk_shuffle": True, "bulk_error_at": "create", "bulk_empty_body": False,
-    "ingest_seed": 1, "chunk_size": 16384, "session_seconds": 7200, "deleted_log_days": 15,
-    "extra_minutes_uncovered": 0, "jwt_org_clock": False, "cursor_seconds": 172800,
+    "bulk_late_count": False, "bulk_shuffle": True, "bulk_error_at": "create",
+    "bulk_empty_body": False, "ingest_seed": 1, "chunk_size": 16384, "session_seconds": 7200,
+    "deleted_log_days": 15, "extra_minutes_uncovered": 0, "jwt_org_clock": False,
+    "cursor_seconds": 172800,
 }
 
 COMMON = {
@@ -52,17 +55,17 @@ ROUTES = [
     ("GET", r"/query(?:All)?/([^/]+)", "query_more", rest.query_more),
     ("GET", r"/sobjects", "describe_global", rest.describe_global),
     ("GET", r"/sobjects/(\w+)", "describe", rest.basic_info),
-    ("POST", r"/sobjects/(\w+)", "row", rest.create),
+    ("POST", r"/sobjects/(\w+)", "row", rows.create),
     ("GET", r"/sobjects/(\w+)/describe", "describe", rest.describe),
-    ("GET", r"/sobjects/(\w+)/updated", "updated", rest.get_updated),
-    ("GET", r"/sobjects/(\w+)/deleted", "deleted", rest.get_deleted),
-    ("GET", r"/sobjects/(\w+)/([^/]+)", "row", rest.read),
-    ("PATCH", r"/sobjects/(\w+)/([^/]+)", "row", rest.update),
-    ("DELETE", r"/sobjects/(\w+)/([^/]+)", "row", rest.delete),
-    ("GET", r"/sobjects/(\w+)/([^/]+)/([^/]+)", "row", rest.read_by_key),
-    ("PATCH", r"/sobjects/(\w+)/([^/]+)/([^/]+)", "row", rest.upsert),
-    ("POST", r"/sobjects/(\w+)/([^/]+)", "row", rest.upsert_new),
-    ("DELETE", r"/sobjects/(\w+)/([^/]+)/([^/]+)", "row", rest.delete_by_key),
+    ("GET", r"/sobjects/(\w+)/updated", "updated", replication.get_updated),
+    ("GET", r"/sobjects/(\w+)/deleted", "deleted", replication.get_deleted),
+    ("GET", r"/sobjects/(\w+)/([^/]+)", "row", rows.read),
+    ("PATCH", r"/sobjects/(\w+)/([^/]+)", "row", rows.update),
+    ("DELETE", r"/sobjects/(\w+)/([^/]+)", "row", rows.delete),
+    ("GET", r"/sobjects/(\w+)/([^/]+)/([^/]+)", "row", rows.read_by_key),
+    ("PATCH", r"/sobjects/(\w+)/([^/]+)/([^/]+)", "row", rows.upsert),
+    ("POST", r"/sobjects/(\w+)/([^/]+)", "row", rows.upsert_new),
+    ("DELETE", r"/sobjects/(\w+)/([^/]+)/([^/]+)", "row", rows.delete_by_key),
     ("POST", r"/composite", "composite", composite.composite),
     ("POST", r"/composite/batch", "batch", composite.batch),
     ("POST", r"/composite/graph", "graph", composite.graph),

@@ -2,8 +2,9 @@
 
 import dml
 import ids
-import rest
+import rows
 from errors import ApiError, RecordError
+from records import pop_key
 from wire import Response
 
 MAX_RECORDS, MAX_CHUNKS, MAX_READ = 200, 10, 2000
@@ -60,7 +61,7 @@ def update(call):
         def one(item):
             obj, record = item
             record = dict(record)
-            record_id = dml.pop_key(record, "Id")
+            record_id = pop_key(record, "Id")
             if not record_id:
                 raise RecordError("MISSING_ARGUMENT", "Id not specified in an update call", ["Id"])
             return {"id": change.update(obj, record_id, record)}
@@ -77,13 +78,13 @@ def upsert(call, name, key_name):
     key = obj.field(key_name)
     seen = {}
     for record in records:
-        value = dml.pop_key(dict(record), key.name if key else key_name)
+        value = pop_key(dict(record), key.name if key else key_name)
         if value is not None:
             seen[str(value).lower()] = seen.get(str(value).lower(), 0) + 1
 
     def work(change):
         def one(record):
-            value = dml.pop_key(dict(record), key.name if key else key_name)
+            value = pop_key(dict(record), key.name if key else key_name)
             if value is not None and seen[str(value).lower()] > 1:
                 raise RecordError("DUPLICATE_VALUE", "Duplicate external id specified: %s" % value,
                                   [key.name])
@@ -129,11 +130,11 @@ def read(call, name):
     if len(wanted) > MAX_READ:
         raise ApiError(400, "INVALID_BATCH_SIZE", "the limit is %d ids" % MAX_READ)
     for name in names:
-        rest.check_field(call.user, obj, name)
+        rows.check_field(call.user, obj, name)
     out = []
     for record_id in wanted:
         good = ids.well_formed(record_id)
         record_id = ids.long_form(record_id) if good else record_id
-        out.append(rest.record_json(call, obj, record_id, names)
-                   if good and not rest.is_deleted(call, obj, record_id) else None)
+        out.append(rows.record_json(call, obj, record_id, names)
+                   if good and not rows.is_deleted(call, obj, record_id) else None)
     return Response(200, out)

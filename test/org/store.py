@@ -120,7 +120,7 @@ class Store:
 
     @property
     def reader(self):
-        """This thread's own connection: it sees what is committed, and what this thread is writing."""
+        """This thread's own connection: it sees what is committed, and what it is writing."""
         writer = getattr(self._local, "writer", None)
         if writer is not None:
             return writer.connection
@@ -142,6 +142,11 @@ class Store:
             for obj in self.schema.objects:
                 for statement in obj.create_indexes():
                     self._writer.execute(statement)
+                # a delete looks for what refers to the record within its own object too
+                for field in obj.stored_fields:
+                    if obj.name in field.reference_to and field.updateable:
+                        self._writer.execute('CREATE INDEX IF NOT EXISTS "%s.%s" ON "%s" ("%s")'
+                                             % (obj.name, field.name, obj.name, field.name))
             self._writer.execute("PRAGMA analysis_limit = 1000")
             self._writer.execute("ANALYZE")
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import datetime as dt
 import decimal
 import re
 
@@ -184,19 +185,16 @@ def date(value):
 
 
 def _is_day(year, month, day):
-    import datetime as dt
     try:
-        dt.date(int(year), int(month), int(day))
+        return 1700 <= dt.date(int(year), int(month), int(day)).year <= 4000
     except ValueError:
         return False
-    return True
 
 
 def datetime(value):
     """Whole seconds of UTC, whatever offset and fraction came in."""
-    import datetime as dt
     found = DATETIME.match(value) if isinstance(value, str) else None
-    if found is None:
+    if found is None or not _is_day(*found.group(1).split("-")):
         raise unreadable("datetime", value)
     zone = found.group(4) or found.group(5)
     zone = "+00:00" if zone == "Z" else zone[:3] + ":" + zone[-2:]

@@ -378,7 +378,7 @@ class Connection:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
     def _compressed(self, response, request, head):
-        """The gzip form of the body, when the client asked for it: bytes, a file, or a generator."""
+        """The gzip form of the body, if the client asked for it: bytes, file, or generator."""
         if request is None or not response.compress or not self.listener.gzip_ok:
             return None
         if "gzip" not in (request.headers.get("accept-encoding") or "").lower():
