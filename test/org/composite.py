@@ -122,10 +122,12 @@ def json_of(response):
     body = response.plain_body()
     if not body:
         return None
+    # bytes that a fault has spoilt come out as they went in
+    text = body.decode("utf-8", "surrogateescape")
     try:
-        return json.loads(body)
+        return json.loads(text)
     except ValueError:
-        return body.decode("utf-8", "replace")
+        return text
 
 
 def substitute(value, bodies, in_url):

@@ -238,6 +238,9 @@ def spoil_body(action, response):
         response.body = grow(response, int(action["huge_json"]))
     for pattern, text in action.get("replace", ()):
         response.body = re.sub(pattern.encode(), text.encode(), response.plain_body())
+    if {"bad_json", "huge_json", "replace"} & set(action):
+        # inside Composite too it is the spoilt body that counts
+        response.data = None
 
 
 def put_into_text(response, char):

@@ -20,7 +20,8 @@ MAX_HEAD = 16384
 MAX_BODY = 160 * 1024 * 1024
 
 REASONS = {
-    200: "OK", 201: "Created", 204: "No Content", 300: "Multiple Choices", 304: "Not Modified",
+    200: "OK", 201: "Created", 204: "No Content", 300: "Multiple Choices",
+    301: "Moved Permanently", 302: "Found", 304: "Not Modified", 307: "Temporary Redirect",
     400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
     405: "Method Not Allowed", 406: "Not Acceptable", 409: "Conflict", 410: "Gone",
     412: "Precondition Failed", 413: "Request Entity Too Large", 414: "URI Too Long",
@@ -158,9 +159,9 @@ class Breakage:
 def encode_json(data, pretty=False):
     if pretty:
         return json.dumps(data, ensure_ascii=False, indent=2,
-                          separators=(",", " : ")).encode("utf-8", "surrogatepass")
+                          separators=(",", " : ")).encode("utf-8", "surrogateescape")
     return json.dumps(data, ensure_ascii=False,
-                      separators=(",", ":")).encode("utf-8", "surrogatepass")
+                      separators=(",", ":")).encode("utf-8", "surrogateescape")
 
 
 class Listener:
