@@ -192,12 +192,19 @@ def run_query(call, all_rows):
     cursor = reader.execute(compiled.sql, compiled.params)
     rows = cursor.fetchmany(size + 1)
     if len(rows) <= size:
-        records = Shaper(compiled, org.schema, call.version).records(reader, rows)
+        records = shaper_of(call, compiled, size).records(reader, rows)
         return Response(200, {"totalSize": len(records), "done": True, "records": records})
     cursor.close()
     found = [row[0] for row in reader.execute(compiled.id_sql, compiled.params)]
     name = org.cursors.keep(call.user, compiled, found, size)
     return page_of(call, name, org.cursors.find(name, call.user), 0)
+
+
+def shaper_of(call, compiled, size):
+    """What makes records of rows; the children of each come by pages, too."""
+    def keep(inner, record_ids, page):
+        return call.org.cursors.keep(call.user, inner, record_ids, page)
+    return Shaper(compiled, call.org.schema, call.version, size, keep)
 
 
 def compile_query(org, user, text, all_rows):
@@ -226,7 +233,7 @@ def page_of(call, name, cursor, offset):
     chosen = cursor.ids[offset:offset + size]
     reader = org.store.reader
     rows = reader.execute(cursor.compiled.by_ids_sql, [json.dumps(chosen)]).fetchall()
-    records = Shaper(cursor.compiled, org.schema, call.version).records(reader, rows)
+    records = shaper_of(call, cursor.compiled, size).records(reader, rows)
     end = offset + len(chosen)
     data = {"totalSize": len(cursor.ids), "done": end >= len(cursor.ids)}
     if not data["done"]:

@@ -871,6 +871,11 @@ class Compiler:
         values = ", ".join([c.expr for c in out.columns] + self.hidden)
         source = self.from_sql()
         tail = "%s%s%s" % (source, " WHERE " + where if where else "", order)
+        out.by_ids_sql = (
+            'SELECT %s FROM json_each(?) k CROSS JOIN "%s" %s ON %s."Id" = '
+            'k.value%s ORDER BY k.key' % (
+                values, self.root.object.name, self.root.alias,
+                self.root.alias, "".join(" " + j for j in self.joins)))
         if self.parent is not None:
             # The limit is per parent; whoever runs this applies it.
             out.sql = "SELECT %s %s" % (values, tail)
@@ -880,11 +885,6 @@ class Compiler:
         out.id_sql = 'SELECT %s."Id" %s%s' % (self.root.alias, tail, limit)
         out.count_sql = ("SELECT count(*) FROM (SELECT 1 %s%s%s)" % (
             source, " WHERE " + where if where else "", limit))
-        out.by_ids_sql = (
-            'SELECT %s FROM json_each(?) k CROSS JOIN "%s" %s ON %s."Id" = '
-            'k.value%s ORDER BY k.key' % (
-                values, self.root.object.name, self.root.alias,
-                self.root.alias, "".join(" " + j for j in self.joins)))
         return out
 
     def compile_count(self):

@@ -53,10 +53,16 @@ def location(column, row):
 
 
 class Shaper:
-    """Builds the records of one compiled query for one API version."""
+    """Builds the records of one compiled query for one API version.
 
-    def __init__(self, compiled, schema, api_version):
+    A record's children fill at most one page; of more, keep(compiled, ids,
+    page) takes the whole list and answers the name of a query locator.
+    """
+
+    def __init__(self, compiled, schema, api_version, page=2000, keep=None):
         self.compiled = compiled
+        self.page = page
+        self.keep = keep
         self.schema = schema
         self.base = "/services/data/v%s/sobjects/" % api_version
         self.api_version = api_version
@@ -162,9 +168,22 @@ class Shaper:
             for parent, theirs in found.items():
                 start = inner.offset or 0
                 stop = None if inner.limit is None else start + inner.limit
-                records = [shaper.record(row) for row in theirs[start:stop]]
-                if records:
-                    out.setdefault(parent, {})[child.name] = {
-                        "totalSize": len(records), "done": True,
-                        "records": records}
+                theirs = theirs[start:stop]
+                if theirs:
+                    out.setdefault(parent, {})[child.name] = (
+                        self.result_of(shaper, theirs))
+        return out
+
+    def result_of(self, shaper, rows):
+        """The result of a sub-query for one record, or its first page."""
+        inner = shaper.compiled
+        out = {"totalSize": len(rows), "done": True}
+        if self.keep is not None and len(rows) > self.page:
+            name = self.keep(inner, [row[inner.id_index] for row in rows],
+                             self.page)
+            out["done"] = False
+            out["nextRecordsUrl"] = "/services/data/v%s/query/%s-%d" % (
+                self.api_version, name, self.page)
+            rows = rows[:self.page]
+        out["records"] = [shaper.record(row) for row in rows]
         return out

@@ -121,6 +121,25 @@ class Query(Case):
         self.assertEqual(seen, sorted(seen))
         self.assertEqual(len(set(seen)), 700)
 
+    def test_pages_of_children(self):
+        account = self.org.make("Account", Name="Of many")
+        made = self.org.dml("insert", "Contact", *[
+            {"LastName": "N%d" % n, "AccountId": account}
+            for n in range(450)])["results"]
+        contacts = self.org.soql(
+            "SELECT Id, (SELECT Id, Account.Name FROM Contacts ORDER BY Id) "
+            "FROM Account WHERE Id = '%s'" % account,
+            headers={"Sforce-Query-Options": "batchSize=200"}
+        ).json()["records"][0]["Contacts"]
+        self.assertEqual(contacts["totalSize"], 450)
+        seen = [r["Id"] for r in contacts["records"]]
+        while not contacts["done"]:
+            contacts = self.org.get(contacts["nextRecordsUrl"]).json()
+            self.assertEqual(contacts["records"][0]["Account"]["Name"],
+                             "Of many")
+            seen += [r["Id"] for r in contacts["records"]]
+        self.assertEqual(seen, sorted(r["id"] for r in made))
+
     def test_batch_size_is_bounded(self):
         for size, rows in ((1, 200), (250, 250)):
             body = self.org.soql("SELECT Id FROM Lead", headers={
