@@ -108,7 +108,7 @@ class Requests(Wire):
             "DELETE", "/services/data/v62.0/sobjects/Lead/" + lead))
         head, _, body = self.read(sock).partition(b"\r\n\r\n")
         self.assertTrue(head.startswith(b"HTTP/1.1 204"))
-        self.assertNotIn(b"Content-Type", head)
+        self.assertNotIn(b"\r\nContent-Type:", head)
         self.assertEqual(body, b"")
 
 
