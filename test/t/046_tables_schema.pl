@@ -54,6 +54,17 @@ is(value($node, "SELECT col_description($t, 6) || coalesce(obj_description($t), 
     $other->quit;
 }
 
+my $c = create_table($node, 'acme', 'retyped', 'a|integer', 'b|boolean|t|false', 'c|text');
+value($node, "SELECT tt.load($c, '{id,a,b,c}', " . bytes("1,1,true,x\n") . ')');
+value($node, "SELECT tt.change_columns($c, ARRAY['a|boolean|t|false', 'b|text', 'c|numeric'])");
+is(value($node, 'SELECT * FROM acme.retyped'), '1|f|||', 'columns of other types are empty, or as a new row has them');
+is(value($node, "SELECT string_agg(attname || attnotnull || coalesce(pg_get_expr(adbin, adrelid), ''), ' ' ORDER BY attnum) FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid = $c AND attnum IN (2, 3)"),
+    'atruefalse bfalse', '... with the new defaults and without the old');
+value($node, "SELECT tt.drop_column($c, 'c'), tt.drop_column($c, 'c')");
+is(value($node, 'SELECT * FROM acme.retyped'), '1|f||', 'a column goes');
+value($node, 'CREATE VIEW acme.uses AS SELECT b FROM acme.retyped');
+like(error_of($node, "SELECT tt.drop_column($c, 'b')"), qr/2BP01: /, '... unless something depends on it');
+
 # --- Departures ------------------------------------------------------------
 
 my $d = create_table($node, 'acme', 'changed', 'a|text', 'b|integer', 'c|text COLLATE "C"', 'e|numeric');
