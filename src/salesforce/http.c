@@ -381,6 +381,11 @@ http_create(const HttpOptions *options)
 	SET_MULTI(client, CURLMOPT_TIMERFUNCTION, on_timer);
 	SET_MULTI(client, CURLMOPT_TIMERDATA, client);
 	SET_MULTI(client, CURLMOPT_MAXCONNECTS, (long) MAX_CONNECTIONS);
+	/*
+	 * A connection serves one transfer at a time, in HTTP/2 too: where several
+	 * share one, pausing one of them has been seen to stall another (7.88).
+	 */
+	SET_MULTI(client, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
 	MemoryContextSwitchTo(caller);
 	return client;
 }

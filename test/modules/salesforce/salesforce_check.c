@@ -128,7 +128,8 @@ CHECK_FUNCTION(check_many)
 	for (i = 0; i < n; i++)
 		result[i] = CStringGetTextDatum(answers[i] != NULL ?
 										answers[i]->body.data :
-										failures[i]->message);
+										psprintf("%s: %s", failures[i]->message,
+												 failures[i]->detail));
 	PG_RETURN_ARRAYTYPE_P(construct_array(result, n, TEXTOID, -1, false,
 										  TYPALIGN_INT));
 }

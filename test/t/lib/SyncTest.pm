@@ -33,6 +33,7 @@ my $json = JSON::PP->new->utf8;
 our @EXPORT = qw(
   sync_node connect_org options_of sql_error wait_for wait_live wait_log
   enable_all sync_now same_rows rows_of wait_until quote sql_start sql_end
+  crash
 );
 
 # A started server with the extension in its database postgres.  preload => 0
@@ -51,6 +52,23 @@ sub sync_node
     $node->start;
     $node->safe_psql('postgres', 'CREATE EXTENSION sync');
     return $node;
+}
+
+# kill -9 of the postmaster, and a start as soon as its children have gone, too.
+sub crash
+{
+    my ($node) = @_;
+    my $pid = $node->{_pid};
+
+    $node->kill9;
+    wait_until('the server is dead', sub { !kill 0, $pid });
+    for (1 .. 100)
+    {
+        return if $node->start(fail_ok => 1);
+        select undef, undef, undef, 0.1;
+    }
+    $node->start;
+    return;
 }
 
 sub quote
