@@ -68,7 +68,7 @@ class Admin:
             ("POST", "/revoke"): self.revoke, ("POST", "/users"): self.users,
             ("POST", "/app"): self.app, ("POST", "/fls"): self.fls,
             ("POST", "/schema"): self.schema, ("POST", "/clock"): self.clock,
-            ("GET", "/clock"): self.clock, ("POST", "/limits"): self.limits,
+            ("GET", "/clock"): self.now, ("POST", "/limits"): self.limits,
             ("GET", "/limits"): self.limits, ("POST", "/config"): self.config,
             ("GET", "/config"): self.config, ("GET", "/calls"): self.calls,
             ("POST", "/calls/reset"): self.reset_calls,
@@ -411,7 +411,14 @@ class Admin:
         if arguments.has("frozen"):
             org_clock.freeze(bool(arguments.take("frozen")))
         arguments.end()
+        days = self.org.config["recycle_days"]
+        if days is not None:
+            self.org.store.empty_bin(clock.to_stored(org_clock.now() - 86400 * days))
         return {"now": org_clock.stamp()}
+
+    def now(self, arguments):
+        arguments.end()
+        return {"now": self.org.clock.stamp()}
 
     def limits(self, arguments):
         limits = self.org.limits
