@@ -336,7 +336,7 @@ call_name(const char *method, const char *path)
 	return psprintf("%s %.*s", method, (int) strcspn(path, "?"), path);
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_call(SalesforceApi *api, const char *method, const char *path)
 {
 	const char *words = api->error.refusal == API_TRANSIENT ?

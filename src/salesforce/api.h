@@ -10,6 +10,7 @@
 #ifndef SYNC_API_H
 #define SYNC_API_H
 
+#include "../compat.h"
 #include "http.h"
 #include "json.h"
 
@@ -137,7 +138,7 @@ extern HttpStream *api_open(SalesforceApi *api, ApiKind kind,
  * ("could not read limits of the org").
  */
 extern void api_read_error(SalesforceApi *api, int status, const char *body);
-extern void api_raise(SalesforceApi *api, const char *what) pg_attribute_noreturn();
+pg_noreturn extern void api_raise(SalesforceApi *api, const char *what);
 
 /*
  * The same from an error that is already parsed (a part of a Composite answer,

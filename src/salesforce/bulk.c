@@ -153,7 +153,7 @@ leading_code(const char **message)
 	return code;
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_failed(SalesforceApi *api, const BulkJob *job)
 {
 	const char *message = job->message;
@@ -166,7 +166,7 @@ raise_failed(SalesforceApi *api, const BulkJob *job)
 	}
 	code = leading_code(&message);
 	api_set_error(api, 0, code, message);
-	/* Words that say nothing are no reason to take it for a passing trouble. */
+	/* Words that say nothing are no sign of a trouble that passes. */
 	if (api->error.code[0] == '\0' && api->error.refusal == API_TRANSIENT)
 		api->error.refusal = API_REQUEST;
 	api_raise(api, psprintf("Bulk job %s failed", job->id));

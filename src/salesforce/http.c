@@ -81,7 +81,7 @@ struct HttpClient
 	HttpSocket	sockets[MAX_SOCKETS];
 	int			nsockets;
 	bool		sockets_changed;
-	int64		timer;			/* when libcurl wants to be called; -1 = never */
+	int64		timer;			/* when to call libcurl; -1 = never */
 
 	WaitEventSet *waitset;
 };
@@ -865,7 +865,7 @@ failure_text(const HttpStream *stream)
 	return "the answer has no status";
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 stream_raise(const HttpStream *stream)
 {
 	char	   *host = foreign_text(url_origin(&stream->url));
