@@ -202,10 +202,10 @@ class Seeder:
              for _ in range(700)], share)
 
     def values(self, object_name, field):
-        """The active values of a picklist."""
-        return [v["value"] for v in
-                self.schema.object(object_name).field(field).picklist
-                if v["active"]]
+        """The active values of a picklist, if the org has it."""
+        field = self.schema.object(object_name).field(field)
+        return [v["value"] for v in field.picklist
+                if v["active"]] if field else []
 
     def picks(self, object_name, field, share=1.0):
         return self.sparse(self.values(object_name, field), share)
@@ -309,10 +309,45 @@ class Seeder:
             self.connection.execute("COMMIT")
 
     def _column(self, field, columns, a, b):
-        if field.name in columns:
-            return columns[field.name](a, b)
-        value = 0 if field.type == "boolean" else None
-        return [value] * (b - a)
+        if field.name not in columns:
+            columns[field.name] = self.filler(field)
+        return columns[field.name](a, b)
+
+    def filler(self, field):
+        """A column for a field of which no more than its type is known."""
+        if field.type == "boolean":
+            return self.periodic([0])
+        if field.recorded is None or not (field.custom
+                                          or not field.nillable):
+            return self.periodic([None])
+        share = 0.7 if field.nillable else 1.0
+        values = [v["value"] for v in field.picklist if v["active"]]
+        if field.type == "reference":
+            targets = [name for name in field.reference_to
+                       if self.made.get(name)]
+            return (self.parents(targets[0], share) if targets
+                    else self.periodic([None]))
+        if field.type in ("double", "currency", "percent"):
+            top = 10 ** min(9, max(1, field.precision - field.scale))
+            return self.floats(0, top, min(field.scale, 4), share)
+        if field.type in ("int", "long"):
+            return self.integers(0, 10000, share)
+        if field.type == "date":
+            return self.dates(300, 300, share)
+        if field.type == "datetime":
+            return self.datetimes(300, 300, share)
+        if field.type == "time":
+            return self.sparse(["08:15:00.000Z"], share)
+        if field.unique or field.external_id:
+            return self.keys("%d", 1)
+        if field.type == "base64":
+            return self.periodic([b"x"])
+        if not values:
+            values = [text[:field.length or 80].strip() for text in
+                      words.DESCRIPTION if text]
+        if field.type in ("email", "url", "phone"):
+            values = ["a@example.com", "b@example.com"]
+        return self.sparse([v for v in values if v], share)
 
     def _audit(self, obj, count):
         """Id and the fields that the platform itself keeps."""
@@ -377,6 +412,7 @@ class Seeder:
         self.cases()
         self.machines()
         self.small_objects()
+        self.others()
         return {"users": {login[0]: self.makers["User"](n + 1)
                           for n, login in enumerate(LOGINS)},
                 "organization": self.makers["Organization"](1)}
@@ -559,6 +595,8 @@ class Seeder:
                            "SystemModstamp", "CreatedById",
                            "LastModifiedById"), row))
         values.update(Id=contact, IsPersonAccount=1)
+        known = {f.name for f in fields}
+        values = {k: v for k, v in values.items() if k in known}
         self.connection.execute(
             'INSERT INTO "Contact" (%s) VALUES (%s)' % (
                 ", ".join('"%s"' % n for n in values),
@@ -851,6 +889,14 @@ class Seeder:
                 "ContentType": self.periodic(["text/plain"]),
                 "Body": self.periodic([b"hello\x00world", b"\xff\xfe", b"x"]),
                 "OwnerId": self.owners()})
+
+
+    def others(self):
+        """Objects that were asked for by name and that are not our own."""
+        for name, count in self.counts.items():
+            obj = self.schema.object(name)
+            if obj is not None and obj.name not in self.made:
+                self.insert(obj.name, count, {})
 
 
 def populate(connection, schema, seed, counts, start, end):

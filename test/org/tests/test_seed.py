@@ -74,9 +74,6 @@ class Rows(unittest.TestCase):
                 if not field.nillable:
                     missing = self.count(obj.name, 'WHERE "%s" IS NULL'
                                          % field.name)
-                    if obj.name in ("Organization", "User", "RecordType",
-                                    "Group"):
-                        continue        # set-up objects: the main ones only
                     self.assertEqual(missing, 0, "%s.%s" % (obj.name,
                                                             field.name))
 
