@@ -65,7 +65,8 @@ class Admin:
             ("GET", "/count"): self.count, ("POST", "/fault"): self.fault,
             ("GET", "/faults"): self.faults, ("DELETE", "/faults"): self.drop_faults,
             ("POST", "/expire"): self.expire, ("POST", "/rotate"): self.rotate,
-            ("POST", "/revoke"): self.revoke, ("POST", "/users"): self.users,
+            ("POST", "/revoke"): self.revoke,
+            ("POST", "/grant"): self.grant, ("POST", "/users"): self.users,
             ("POST", "/app"): self.app, ("POST", "/fls"): self.fls,
             ("POST", "/schema"): self.schema, ("POST", "/clock"): self.clock,
             ("GET", "/clock"): self.now, ("POST", "/limits"): self.limits,
@@ -254,6 +255,16 @@ class Admin:
                 oauth.refresh_tokens.pop(token, None)
             oauth.save()
         return {}
+
+    def grant(self, arguments):
+        """As if a user had gone through the browser: a new refresh token."""
+        oauth, user = self.org.oauth, self.user(arguments.take("username", "sync@example.com"))
+        arguments.end()
+        token = oauth.new_refresh_token()
+        with oauth.lock:
+            oauth.refresh_tokens[token] = user.username
+            oauth.save()
+        return {"refresh_token": token}
 
     def users(self, arguments):
         org, username = self.org, arguments.need("username")

@@ -104,7 +104,7 @@ class Change(Removal, Merging):
         """Columns and stored values of a client's record."""
         out, refused = {}, []
         for name, value in record.items():
-            if name.lower() in ("attributes", "type") and not obj.field(name):
+            if name.lower() == "attributes":
                 continue
             if name.lower() == "id":
                 continue
