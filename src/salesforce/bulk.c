@@ -172,13 +172,16 @@ raise_failed(SalesforceApi *api, const BulkJob *job)
 	api_raise(api, psprintf("Bulk job %s failed", job->id));
 }
 
-static void
-pause_ms(long ms)
+void
+bulk_pause(long *ms)
 {
 	static uint32 wait_event = 0;
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
-	long		left = ms;
+	TimestampTz until;
+	long		left;
 
+	*ms = *ms == 0 ? FIRST_POLL : Min(*ms * 3 / 2, LAST_POLL);
+	left = *ms;
+	until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), left);
 	while (left > 0)
 	{
 		(void) WaitLatch(MyLatch,
@@ -194,13 +197,12 @@ pause_ms(long ms)
 void
 bulk_wait(SalesforceApi *api, BulkJob *job)
 {
-	long		pause = FIRST_POLL;
+	long		pause = 0;
 
 	while (job->state == BULK_RUNNING)
 	{
-		pause_ms(pause);
+		bulk_pause(&pause);
 		bulk_poll(api, job);
-		pause = Min(pause * 3 / 2, LAST_POLL);
 	}
 	if (job->state != BULK_COMPLETE)
 		raise_failed(api, job);
