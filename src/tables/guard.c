@@ -203,10 +203,11 @@ depend_on_extension(Oid trigger)
 {
 	List	   *name = list_make2(makeString("sync"), makeString("refuse_write"));
 	Oid			function = LookupFuncName(name, 0, NULL, false);
-	Oid			extension = getExtensionOfObject(ProcedureRelationId, function);
+	Oid			extension;
 	ObjectAddress from;
 	ObjectAddress to;
 
+	extension = getExtensionOfObject(ProcedureRelationId, function);
 	if (!OidIsValid(extension))
 		return;
 	ObjectAddressSet(from, TriggerRelationId, trigger);
