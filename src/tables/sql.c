@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -29,6 +30,23 @@
 #include "tables/sql.h"
 
 #define SQL_MAX_PARAMS	32
+
+/*
+ * Parsing and planning take several times as long as running these statements,
+ * and a worker runs the same ones in every cycle: plans are kept for the life
+ * of the process.  PostgreSQL makes them anew when what they depend on has
+ * changed.
+ */
+typedef struct KeptPlan
+{
+	char	   *statement;
+	char	   *types;			/* as given to sql_run */
+	SPIPlanPtr	plan;
+} KeptPlan;
+
+#define MAX_KEPT_PLANS	100
+
+static List *kept_plans = NIL;	/* of KeptPlan *, in TopMemoryContext */
 
 /*
  * Who owns the extension's tables: its role does what the functions do on
@@ -165,6 +183,54 @@ take_param(char letter, va_list *args, Oid *type, Datum *value, char *null)
 	}
 }
 
+static SPIPlanPtr
+prepare(const char *statement, int nparams, Oid *types)
+{
+	SPIPlanPtr	plan;
+
+	/* One plan for all parameters: they are rows looked up by their keys. */
+	plan = SPI_prepare_cursor(statement, nparams, types,
+							  CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare_cursor failed: %s",
+			 SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+static SPIPlanPtr
+find_plan(const char *statement, const char *types)
+{
+	ListCell   *lc;
+
+	foreach(lc, kept_plans)
+	{
+		KeptPlan   *kept = (KeptPlan *) lfirst(lc);
+
+		if (strcmp(kept->statement, statement) == 0 &&
+			strcmp(kept->types, types) == 0)
+			return kept->plan;
+	}
+	return NULL;
+}
+
+static void
+keep_plan(const char *statement, const char *types, SPIPlanPtr plan)
+{
+	MemoryContext old;
+	KeptPlan   *kept;
+
+	if (list_length(kept_plans) == MAX_KEPT_PLANS)
+		return;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	kept = palloc(sizeof(KeptPlan));
+	kept->statement = pstrdup(statement);
+	kept->types = pstrdup(types);
+	kept->plan = plan;
+	kept_plans = lappend(kept_plans, kept);
+	MemoryContextSwitchTo(old);
+	SPI_keepplan(plan);
+}
+
 uint64
 sql_run(SqlScope *scope, const char *statement, const char *types,...)
 {
@@ -173,6 +239,7 @@ sql_run(SqlScope *scope, const char *statement, const char *types,...)
 	char		nulls[SQL_MAX_PARAMS];
 	int			n = 0;
 	va_list		args;
+	SPIPlanPtr	plan;
 	int			rc;
 
 	va_start(args, types);
@@ -187,10 +254,15 @@ sql_run(SqlScope *scope, const char *statement, const char *types,...)
 
 	if (SPI_tuptable != NULL)
 		SPI_freetuptable(SPI_tuptable);
-	rc = SPI_execute_with_args(statement, n, argtypes, values, nulls,
-							   false, 0);
+	plan = find_plan(statement, types);
+	if (plan == NULL)
+	{
+		plan = prepare(statement, n, argtypes);
+		keep_plan(statement, types, plan);
+	}
+	rc = SPI_execute_plan(plan, values, nulls, false, 0);
 	if (rc < 0)
-		elog(ERROR, "SPI_execute_with_args failed: %s",
+		elog(ERROR, "SPI_execute_plan failed: %s",
 			 SPI_result_code_string(rc));
 	return SPI_processed;
 }
