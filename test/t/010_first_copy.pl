@@ -8,7 +8,7 @@ use warnings;
 use SyncTest;
 use Test::More;
 
-my $org = Org->start(leads => 3000);
+my $org = Org->start(leads => 1500);
 my $node = sync_node('main');
 
 # An org writes what it likes: names that SQL reads as keywords, quotes in
@@ -89,7 +89,7 @@ ok($kinds{'Lead bulk_query_results'}, 'leads came by Bulk');
 ok(!$kinds{'Lead query'} || $kinds{'Lead query'} < 3, 'and not by query pages');
 my @log = split /\n/, $node->safe_psql('postgres', q{
     SELECT new, failed, outcome FROM sync.log WHERE object = 'Lead' AND operation = 'copy'});
-is_deeply(\@log, ['3000|0|done'], 'one line in the log counts them');
+is_deeply(\@log, ['1500|0|done'], 'one line in the log counts them');
 
 # Nobody else writes to them.
 like(sql_error($node, "UPDATE acme.lead SET title = 'x'"), qr/ERROR: .*\n(.*\n)*HINT/,

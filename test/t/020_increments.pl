@@ -9,7 +9,7 @@ use SyncTest;
 use Test::More;
 
 my $org = Org->start(leads => 3000);
-my $node = sync_node('main', conf => 'sync.bulk_threshold = 1000');
+my $node = sync_node('main', conf => 'sync.bulk_threshold = 2000');
 
 connect_org($node, $org, 'acme', server => [ interval => '1 hour' ]);
 enable_all($node, 'acme', 'Lead', 'Account', 'User');

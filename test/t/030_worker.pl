@@ -1,6 +1,6 @@
 
 # The workers: brought up by the launcher for each enabled server of each
-# database, and again after a crash; paused, stopped and woken; and gone within
+# database, and again after a crash, without waiting for its next look; paused, stopped and woken; and gone within
 # a second when the server stops, also in the middle of a download.
 
 use strict;
@@ -11,7 +11,7 @@ use Time::HiRes qw(time);
 
 my $org = Org->start(leads => 300);
 my $other = Org->start(leads => 50);
-my $node = sync_node('main', conf => 'max_worker_processes = 16');
+my $node = sync_node('main', conf => "max_worker_processes = 16\nsync.naptime = '1h'");
 my $workers = q{
     SELECT count(*) FROM pg_stat_activity
     WHERE backend_type LIKE 'sync%' AND backend_type NOT LIKE '%launcher%'};

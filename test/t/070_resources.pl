@@ -57,7 +57,7 @@ sub cycles
     my ($n) = @_;
     my $from = $org->calls_mark;
 
-    $node->safe_psql('postgres', q{ALTER SERVER acme OPTIONS (SET interval '5 ms')});
+    $node->safe_psql('postgres', q{ALTER SERVER acme OPTIONS (SET interval '5 ms'); SELECT sync.resume('acme')});
     wait_until("$n cycles", sub {
         my $next = $org->get("/calls?since=" . ($from + $n - 1))->{calls};
         return scalar @$next; });
