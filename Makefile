@@ -47,6 +47,7 @@ OBJS = \
 	src/tables/load.o \
 	src/tables/merge.o \
 	src/tables/records.o \
+	src/tables/capture.o \
 	src/tables/guard.o
 
 # Only what is marked PGDLLEXPORT leaves the module: before PostgreSQL 16 any

@@ -51,6 +51,11 @@ CREATE TABLE sync.object (
     on_delete   text NOT NULL DEFAULT 'delete'
         CHECK (on_delete IN ('delete', 'mark')),
     interval    interval,         -- NULL: the server's
+    conflict    text NOT NULL DEFAULT 'salesforce'
+        CHECK (conflict IN ('salesforce', 'local', 'latest')),
+    external_id text,             -- creates are upserts by this field
+    push_deletes boolean NOT NULL DEFAULT true,
+    unmodified_since boolean NOT NULL DEFAULT false,
     PRIMARY KEY (server, object)
 );
 
@@ -73,6 +78,7 @@ CREATE TABLE sync.field (
     defaulted    boolean NOT NULL,
     calculated   boolean NOT NULL,
     external_id  boolean NOT NULL,
+    default_true boolean NOT NULL,   -- of a boolean
     reference_to text[] NOT NULL,
     PRIMARY KEY (server, object, field),
     FOREIGN KEY (server, object)
@@ -129,6 +135,69 @@ SELECT pg_catalog.pg_extension_config_dump('sync.object', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.field', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.progress', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.server_progress', '');
+
+--
+-- The way out. The capture trigger writes rows of sync.change directly; the
+-- order of its columns is known there (src/tables/capture.c).
+--
+
+CREATE TABLE sync.change (
+    seq          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    relation     regclass NOT NULL,
+    id           text COLLATE "C" NOT NULL,
+    local_id     bigint,
+    operation    "char" NOT NULL,    -- I, U, D
+    changes      json NOT NULL,      -- {"column": [old, new], ...}
+    captured     timestamptz NOT NULL,
+    state        "char" NOT NULL DEFAULT 'p',   -- pending, refused
+    attempt      bigint,             -- sent with, outcome not known yet
+    attempts     integer NOT NULL DEFAULT 0,
+    next_attempt timestamptz         -- NULL: at once
+);
+
+-- What was sent and not answered yet: recorded before it is sent, so that
+-- nobody sends it again without looking.
+CREATE TABLE sync.attempt (
+    attempt  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    server   name NOT NULL,
+    object   text NOT NULL,
+    verb     text NOT NULL,          -- create, update, upsert, delete
+    started  timestamptz NOT NULL,   -- by the org's clock
+    sent     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    in_doubt timestamptz,            -- no answer came: since when
+    job      text                    -- Bulk ingest job
+);
+
+-- What provisional ids have become. replaced: the row has its id.
+CREATE TABLE sync.local_id (
+    provisional text COLLATE "C" PRIMARY KEY,
+    id          text COLLATE "C" NOT NULL,
+    relation    regclass NOT NULL,
+    created     timestamptz NOT NULL DEFAULT now(),
+    replaced    boolean NOT NULL DEFAULT false
+);
+CREATE INDEX local_id_waiting ON sync.local_id (id) WHERE NOT replaced;
+
+CREATE SEQUENCE sync.provisional;
+
+CREATE TABLE sync.conflicts (
+    seq        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    server     name NOT NULL,
+    object     text NOT NULL,
+    record     text NOT NULL,
+    field      text,              -- NULL: the row as a whole (deleted)
+    base       text,              -- what both had last
+    salesforce text,
+    local      text,
+    winner     text NOT NULL,     -- salesforce, local
+    rule       text NOT NULL,     -- salesforce, local, latest, deleted
+    happened   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+SELECT pg_catalog.pg_extension_config_dump('sync.change', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.attempt', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.local_id', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.provisional', '');
 
 -- The session of each server, shared by all backends. Unlogged: a token
 -- belongs neither into WAL nor into a dump, and is cheap to replace.
@@ -218,6 +287,13 @@ LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION sync.applying() IS
 'True while the sync writes to a synced table: for triggers that shall fire, or not fire, for what comes from Salesforce.';
 
+CREATE FUNCTION sync.own_write() RETURNS boolean
+AS 'MODULE_PATHNAME', 'sync_own_write'
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION sync.own_write() IS
+'True in the WHEN clause of a trigger if the statement is one of the sync''s own; what other triggers do when they fire for it are writes of theirs.';
+
 CREATE FUNCTION sync.refuse_write() RETURNS trigger
 AS 'MODULE_PATHNAME', 'sync_refuse_write'
 LANGUAGE C;
@@ -225,6 +301,27 @@ LANGUAGE C;
 COMMENT ON FUNCTION sync.refuse_write() IS
 'Trigger function of synced tables that are kept from Salesforce.';
 
+
+CREATE FUNCTION sync.capture() RETURNS trigger
+AS 'MODULE_PATHNAME', 'sync_capture'
+LANGUAGE C;
+
+COMMENT ON FUNCTION sync.capture() IS
+'Trigger function of synced tables that go both ways: writes the changed columns to the outbox, and refuses what Salesforce would refuse.';
+
+CREATE FUNCTION sync.refuse_truncate() RETURNS trigger
+AS 'MODULE_PATHNAME', 'sync_refuse_truncate'
+LANGUAGE C;
+
+COMMENT ON FUNCTION sync.refuse_truncate() IS
+'Trigger function of synced tables that go both ways.';
+
+CREATE FUNCTION sync.provisional_id() RETURNS text
+AS 'MODULE_PATHNAME', 'sync_provisional_id'
+LANGUAGE C VOLATILE;
+
+COMMENT ON FUNCTION sync.provisional_id() IS
+'The id of a row that Salesforce does not know yet: ~ and a number. Default of the column id.';
 
 --
 -- Administration
@@ -408,5 +505,6 @@ COMMENT ON VIEW sync.usage IS
 REVOKE ALL ON ALL TABLES IN SCHEMA sync FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sync FROM PUBLIC;
 GRANT USAGE ON SCHEMA sync TO PUBLIC;
-GRANT EXECUTE ON FUNCTION sync.applying(), sync.refuse_write() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION sync.applying(), sync.own_write(), sync.refuse_write(),
+    sync.capture(), sync.refuse_truncate(), sync.provisional_id() TO PUBLIC;
 GRANT SELECT ON sync.status, sync.log, sync.failures, sync.usage TO pg_monitor;

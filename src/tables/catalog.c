@@ -16,6 +16,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -24,7 +25,10 @@
 #include "tables/catalog.h"
 #include "tables/sql.h"
 
+/* In the order of the enums. */
 static const char *const state_names[] = {"new", "copying", "indexing", "live"};
+static const char *const direction_names[] = {"from", "both", "to"};
+static const char *const conflict_names[] = {"salesforce", "local", "latest"};
 
 /* One statement that returns nothing of interest. */
 #define RUN(...) \
@@ -113,19 +117,22 @@ catalog_servers(void)
 	" p.job_records, p.locator, p.described, p.describe_tag, p.failures," \
 	" p.retry_at, p.swept, EXISTS (SELECT FROM sync.failures f" \
 	" WHERE f.server = o.server AND f.object = o.object" \
-	" AND f.record <> '' AND f.operation IN ('copy', 'pull'))" \
+	" AND f.record <> '' AND f.operation IN ('copy', 'pull'))," \
+	" o.direction, o.conflict, o.external_id, o.push_deletes," \
+	" o.unmodified_since, s.serverid" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
-	" WHERE o.enabled AND o.server = $1"
+	" JOIN sync.server s USING (server)" \
+	" WHERE o.enabled"
 
-static SyncState
-state_from_name(const char *name)
+static int
+number_of_name(const char *const *names, int n, const char *name)
 {
-	for (size_t i = 0; i < lengthof(state_names); i++)
+	for (int i = 0; i < n; i++)
 	{
-		if (strcmp(state_names[i], name) == 0)
-			return (SyncState) i;
+		if (strcmp(names[i], name) == 0)
+			return i;
 	}
-	elog(ERROR, "unknown state \"%s\"", name);
+	elog(ERROR, "unknown value \"%s\"", name);
 }
 
 static SyncObject *
@@ -142,7 +149,8 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->filter = sql_text(sql, row, 6);
 	object->mark = sql_bool(sql, row, 7);
 	object->interval = sql_is_null(sql, row, 8) ? -1 : sql_int(sql, row, 8);
-	object->state = state_from_name(sql_text(sql, row, 9));
+	object->state = number_of_name(state_names, lengthof(state_names),
+								   sql_text(sql, row, 9));
 	object->stamp_field = sql_text(sql, row, 10);
 	object->has_isdeleted = sql_bool(sql, row, 11);
 	object->undeletable = sql_bool(sql, row, 12);
@@ -161,6 +169,14 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->retry_at = sql_time(sql, row, 25);
 	object->swept = sql_time(sql, row, 26);
 	object->has_refused = sql_bool(sql, row, 27);
+	object->direction = number_of_name(direction_names, 3,
+									   sql_text(sql, row, 28));
+	object->conflict = number_of_name(conflict_names, 3,
+									  sql_text(sql, row, 29));
+	object->external_id = sql_text(sql, row, 30);
+	object->push_deletes = sql_bool(sql, row, 31);
+	object->unmodified_since = sql_bool(sql, row, 32);
+	object->serverid = (Oid) sql_int(sql, row, 33);
 	return object;
 }
 
@@ -172,8 +188,21 @@ catalog_object(const char *server, const char *name)
 
 	sql_begin(&sql);
 	if (sql_run(&sql, OBJECT_COLUMNS
-				" AND lower(o.object) = lower($2)",
+				" AND o.server = $1 AND lower(o.object) = lower($2)",
 				"nt", server, name) > 0)
+		object = object_from_row(&sql, 0);
+	sql_end(&sql);
+	return object;
+}
+
+SyncObject *
+catalog_object_by_relid(Oid relid)
+{
+	SqlScope	sql;
+	SyncObject *object = NULL;
+
+	sql_begin(&sql);
+	if (sql_run(&sql, OBJECT_COLUMNS " AND o.relation = $1", "o", relid) > 0)
 		object = object_from_row(&sql, 0);
 	sql_end(&sql);
 	return object;
@@ -187,7 +216,8 @@ catalog_objects(const char *server)
 	uint64		n;
 
 	sql_begin(&sql);
-	n = sql_run(&sql, OBJECT_COLUMNS " ORDER BY o.object", "n", server);
+	n = sql_run(&sql, OBJECT_COLUMNS " AND o.server = $1 ORDER BY o.object",
+				"n", server);
 	MemoryContextSwitchTo(sql.caller);
 	for (uint64 i = 0; i < n; i++)
 		objects = lappend(objects, object_from_row(&sql, i));
@@ -231,7 +261,8 @@ field_from_row(SqlScope *sql, uint64 row)
 	field->defaulted = sql_bool(sql, row, 12);
 	field->calculated = sql_bool(sql, row, 13);
 	field->external_id = sql_bool(sql, row, 14);
-	field->reference_to = sql_list(sql, row, 15);
+	field->default_true = sql_bool(sql, row, 15);
+	field->reference_to = sql_list(sql, row, 16);
 	return field;
 }
 
@@ -246,7 +277,8 @@ catalog_fields(const SyncObject *object)
 	n = sql_run(&sql,
 				"SELECT field, attname, type, label, length, digits,"
 				" precision, scale, nillable, createable, updateable,"
-				" defaulted, calculated, external_id, reference_to"
+				" defaulted, calculated, external_id, default_true,"
+				" reference_to"
 				" FROM sync.field WHERE server = $1 AND object = $2"
 				" ORDER BY ordinal", "nt", object->server, object->object);
 	MemoryContextSwitchTo(sql.caller);
@@ -367,10 +399,10 @@ catalog_add_fields(const SyncObject *object, List *fields)
 					   "INSERT INTO sync.field (server, object, field, attname,"
 					   " ordinal, type, label, length, digits, precision, scale,"
 					   " nillable, createable, updateable, defaulted, calculated,"
-					   " external_id, reference_to)"
+					   " external_id, default_true, reference_to)"
 					   " SELECT $1, $2, $3, $4,"
 					   " coalesce(max(ordinal), 0) + 1, $5, $6, $7, $8, $9, $10,"
-					   " $11, $12, $13, $14, $15, $16, coalesce($17, '{}')"
+					   " $11, $12, $13, $14, $15, $16, $17, coalesce($18, '{}')"
 					   " FROM sync.field WHERE server = $1 AND object = $2"
 					   " ON CONFLICT (server, object, field) DO UPDATE SET"
 					   " attname = excluded.attname, type = excluded.type,"
@@ -383,14 +415,29 @@ catalog_add_fields(const SyncObject *object, List *fields)
 					   " defaulted = excluded.defaulted,"
 					   " calculated = excluded.calculated,"
 					   " external_id = excluded.external_id,"
+					   " default_true = excluded.default_true,"
 					   " reference_to = excluded.reference_to",
-					   "nttnttiiiibbbbbbT", object->server, object->object,
+					   "nttnttiiiibbbbbbbT", object->server, object->object,
 					   f->field, f->attname, f->type, f->label, f->length,
 					   f->digits, f->precision, f->scale, f->nillable,
 					   f->createable, f->updateable, f->defaulted,
-					   f->calculated, f->external_id, f->reference_to);
+					   f->calculated, f->external_id, f->default_true,
+					   f->reference_to);
 	}
 	sql_end(&sql);
+	catalog_changed();
+}
+
+/*
+ * Tells the capture triggers of all backends, when the transaction commits,
+ * that what is synced, or how, has changed.
+ */
+void
+catalog_changed(void)
+{
+	CacheInvalidateRelcacheByRelid(get_relname_relid("object",
+													 get_namespace_oid("sync",
+																	   false)));
 }
 
 void
@@ -399,6 +446,7 @@ catalog_remove_field(const SyncObject *object, const char *field)
 	RUN("DELETE FROM sync.field"
 		" WHERE server = $1 AND object = $2 AND field = $3",
 		"ntt", object->server, object->object, field);
+	catalog_changed();
 }
 
 /*

@@ -44,8 +44,23 @@ typedef struct SyncField
 	bool		defaulted;
 	bool		calculated;
 	bool		external_id;
+	bool		default_true;	/* of a boolean: what Salesforce sets itself */
 	List	   *reference_to;	/* of char * */
 } SyncField;
+
+typedef enum SyncDirection
+{
+	DIRECTION_FROM,				/* Salesforce -> table */
+	DIRECTION_BOTH,
+	DIRECTION_TO				/* table -> Salesforce */
+} SyncDirection;
+
+typedef enum SyncConflict
+{
+	CONFLICT_SALESFORCE,		/* who wins, per field */
+	CONFLICT_LOCAL,
+	CONFLICT_LATEST
+} SyncConflict;
 
 typedef enum SyncState
 {
@@ -58,6 +73,7 @@ typedef enum SyncState
 typedef struct SyncObject
 {
 	char	   *server;
+	Oid			serverid;
 	char	   *object;
 	Oid			relid;
 	List	   *only_fields;	/* "fields" option; NIL = all */
@@ -65,6 +81,11 @@ typedef struct SyncObject
 	char	   *filter;			/* SOQL condition; or NULL */
 	bool		mark;			/* on_delete = mark */
 	int64		interval;		/* microseconds; -1 = the server's */
+	SyncDirection direction;
+	SyncConflict conflict;
+	char	   *external_id;	/* or NULL */
+	bool		push_deletes;
+	bool		unmodified_since;	/* write under If-Unmodified-Since */
 
 	SyncState	state;
 	char	   *stamp_field;
@@ -102,6 +123,7 @@ extern SyncServer *catalog_server(const char *server);
 extern SyncServer *catalog_server_by_oid(Oid serverid);
 extern List *catalog_servers(void); /* of SyncServer *, all of the database */
 extern SyncObject *catalog_object(const char *server, const char *object);
+extern SyncObject *catalog_object_by_relid(Oid relid);
 extern List *catalog_objects(const char *server);	/* of SyncObject * */
 extern List *catalog_fields(const SyncObject *object);	/* of SyncField * */
 extern List *catalog_synced_objects(const char *server);	/* names */
@@ -123,6 +145,7 @@ extern void catalog_object_failed(const SyncObject *object, TimestampTz retry_at
 								  const char *error);
 extern void catalog_described(const SyncObject *object, const char *tag);
 extern void catalog_add_fields(const SyncObject *object, List *fields);
+extern void catalog_changed(void);
 extern void catalog_remove_field(const SyncObject *object, const char *field);
 
 /* Progress of a server */
