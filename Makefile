@@ -23,6 +23,8 @@ OBJS = \
 	src/step.o \
 	src/mapping.o \
 	src/pull.o \
+	src/fold.o \
+	src/conflict.o \
 	src/copy.o \
 	src/cycle.o \
 	src/evolve.o \
@@ -48,6 +50,9 @@ OBJS = \
 	src/tables/merge.o \
 	src/tables/records.o \
 	src/tables/capture.o \
+	src/tables/outbox.o \
+	src/tables/incoming.o \
+	src/tables/identity.o \
 	src/tables/guard.o
 
 # Only what is marked PGDLLEXPORT leaves the module: before PostgreSQL 16 any

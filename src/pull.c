@@ -30,6 +30,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "conflict.h"
 #include "copy.h"
 #include "mapping.h"
 #include "pull.h"
@@ -237,6 +238,8 @@ merge_and_record(Work *work, Stage *stage, List *refused)
 {
 	MergeCounts merged = {0};
 
+	if (work->object->direction == DIRECTION_BOTH)
+		conflict_resolve(work->object, stage);
 	merge_stage(stage, work->object->mark, &merged, &refused);
 	add_counts(work, &merged);
 	work->counts->failed += list_length(refused);
@@ -443,6 +446,8 @@ delete_ids(Work *work, List *ids, const TimestampTz *moments)
 
 	if (ids == NIL)
 		return;
+	if (work->object->direction == DIRECTION_BOTH)
+		conflict_deleted(work->object, ids);
 	merge_delete_ids(work->object->relid, ids, moments, work->stamp_column,
 					 work->object->mark, &merged, &refused);
 	add_counts(work, &merged);

@@ -16,6 +16,9 @@
  */
 #define PROVISIONAL_MARK	'~'
 
+/* Room for any id: 18 characters, or the mark, 19 digits and a NUL. */
+#define SYNC_ID_SPACE	24
+
 /*
  * capture_create_triggers: local changes of the table are written to
  * sync.change, in the transaction that makes them; TRUNCATE is refused.
