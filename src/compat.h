@@ -131,6 +131,11 @@ server_usage_check(Oid serverid, Oid role)
 #endif
 }
 
+/* 18 has the mark in front of a declaration instead of behind it. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /*
  * 17 let extensions name their wait events.  cache keeps the number, which is
  * the same for a name as long as the server runs.

@@ -52,6 +52,7 @@ sub set_environment
     $ENV{TEMP_CONFIG} = "$work/temp.conf";
     $ENV{TMPDIR} = "$work/tmp";
     $ENV{TOP} = $tree;
+    $ENV{PG_TEST_TIMEOUT_DEFAULT} ||= 90;
     $ENV{PERL_TEST_HARNESS_DUMP_TAP} = "$work/tap";
     $ENV{PYTHONDONTWRITEBYTECODE} = 1;
     delete @ENV{ grep { /^PG(HOST|PORT|USER|DATABASE|DATA|PASS|SERVICE)/ }
@@ -91,7 +92,7 @@ sub run
 {
     my @files = @_;
     my $jobs = $ENV{JOBS} || 3;
-    my $harness = TAP::Harness->new(
+    my $harness = Harness->new(
         {
             jobs => $jobs,
             timer => 1,
@@ -157,7 +158,7 @@ sub summary
         my $skip = $parser->skipped;
 
         # Tests that a runner never came to are as bad as ones that fail.
-        $bad = 1 if !$bad && $parser->has_problems;
+        $bad ||= 1 if $parser->has_problems || $parser->exit;
         $skip = 1 if defined $parser->skip_all;
         $failed += $bad;
         $skipped += $skip;
@@ -198,6 +199,12 @@ sub first_number
     return $1 if $text =~ /^(\d+)/ || $text =~ /"pid":\s*(\d+)/;
     return 0;
 }
+
+# A test that bails out is one that failed; the others go on.
+package Harness;
+use base 'TAP::Harness';
+
+sub _bailout { }
 
 # One line per file, in the order in which they end.
 package Lines;

@@ -336,7 +336,7 @@ call_name(const char *method, const char *path)
 	return psprintf("%s %.*s", method, (int) strcspn(path, "?"), path);
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_call(SalesforceApi *api, const char *method, const char *path)
 {
 	const char *words = api->error.refusal == API_TRANSIENT ?
@@ -468,15 +468,21 @@ session_has_ended(const SalesforceApi *api)
 		strstr(error->message, "Connected app is not attached to Agent") == NULL;
 }
 
-static bool
-log_in_again(SalesforceApi *api)
+bool
+api_renew_session(SalesforceApi *api)
 {
 	char	   *refused;
 
-	if (api->relogin == NULL || !session_has_ended(api))
+	if (api->relogin == NULL)
 		return false;
 	refused = pstrdup(api->access_token);
 	return api->relogin(api, refused, api->relogin_arg);
+}
+
+static bool
+log_in_again(SalesforceApi *api)
+{
+	return session_has_ended(api) && api_renew_session(api);
 }
 
 /* No answer at all: says so in api->error, and lets the error go on. */
@@ -494,18 +500,23 @@ note_no_answer(SalesforceApi *api)
 	error->message = NULL;
 }
 
-/* What is sent, in both ways of receiving. */
-typedef struct Call
+static ApiCall
+make_call(ApiKind kind, const char *method, const char *path, List *headers,
+		  const char *body)
 {
-	ApiKind		kind;
-	const char *method;
-	const char *path;
-	List	   *headers;
-	const char *body;
-} Call;
+	ApiCall		call;
+
+	memset(&call, 0, sizeof(call));
+	call.kind = kind;
+	call.method = method;
+	call.path = path;
+	call.headers = headers;
+	call.body = body;
+	return call;
+}
 
 static void
-prepare_request(SalesforceApi *api, const Call *call, HttpRequest *request)
+prepare_request(SalesforceApi *api, const ApiCall *call, HttpRequest *request)
 {
 	memset(request, 0, sizeof(*request));
 	request->method = call->method;
@@ -513,11 +524,12 @@ prepare_request(SalesforceApi *api, const Call *call, HttpRequest *request)
 	request->headers = call_headers(api, call->headers, call->body != NULL);
 	request->body = call->body;
 	request->body_len = call->body ? strlen(call->body) : 0;
+	request->once = call->once;
 	api->calls[call->kind]++;
 }
 
 static HttpAnswer *
-send_once(SalesforceApi *api, const Call *call)
+send_once(SalesforceApi *api, const ApiCall *call)
 {
 	HttpRequest request;
 	HttpAnswer *answer = NULL;
@@ -543,7 +555,7 @@ HttpAnswer *
 api_try(SalesforceApi *api, ApiKind kind, const char *method,
 		const char *path, List *headers, const char *body)
 {
-	Call		call = {kind, method, path, headers, body};
+	ApiCall		call = make_call(kind, method, path, headers, body);
 	HttpAnswer *answer = send_once(api, &call);
 
 	if (is_refusal(answer->status) && log_in_again(api))
@@ -583,6 +595,72 @@ api_call_json(SalesforceApi *api, ApiKind kind, const char *method,
 }
 
 /* ------------------------------------------------------------------------
+ * Calls together
+ * ------------------------------------------------------------------------
+ */
+
+/* The words of an error of http.c, which says the cause in its detail. */
+static char *
+failure_words(const ErrorData *failure)
+{
+	if (failure->detail == NULL)
+		return pstrdup(failure->message);
+	return psprintf("%s: %s", failure->message, failure->detail);
+}
+
+static void
+take_failure(ApiCall *call, const HttpResult *result)
+{
+	call->fate = result->status > 0 ? API_CUT :
+		result->sent ? API_SILENT : API_UNSENT;
+	call->error.message = failure_words(result->failure);
+	call->error.refusal =
+		result->failure->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED ?
+		API_TOO_BIG : API_TRANSIENT;
+}
+
+static void
+take_result(SalesforceApi *api, ApiCall *call, const HttpResult *result)
+{
+	memset(&call->error, 0, sizeof(call->error));
+	call->answer = NULL;
+	call->session_ended = false;
+	if (result->answer == NULL)
+	{
+		take_failure(call, result);
+		return;
+	}
+	note_answer(api, result->answer);
+	if (!is_refusal(result->answer->status))
+	{
+		call->fate = API_ANSWERED;
+		call->answer = result->answer;
+		return;
+	}
+	api_read_error(api, result->answer->status, result->answer->body.data);
+	call->fate = API_REFUSED;
+	call->error = api->error;
+	call->error.message = pstrdup(api->error.message);
+	call->session_ended = session_has_ended(api);
+}
+
+void
+api_send_many(SalesforceApi *api, ApiCall **calls, int n)
+{
+	HttpRequest *requests = palloc(n * sizeof(HttpRequest));
+	HttpResult *results = palloc(n * sizeof(HttpResult));
+	int			i;
+
+	for (i = 0; i < n; i++)
+		prepare_request(api, calls[i], &requests[i]);
+	http_request_many(api->http, requests, n, results);
+	for (i = 0; i < n; i++)
+		take_result(api, calls[i], &results[i]);
+	pfree(requests);
+	pfree(results);
+}
+
+/* ------------------------------------------------------------------------
  * A stream
  * ------------------------------------------------------------------------
  */
@@ -599,7 +677,7 @@ read_stream_error(HttpStream *stream)
 
 /* The stream, or NULL with api->error filled. */
 static HttpStream *
-open_once(SalesforceApi *api, const Call *call)
+open_once(SalesforceApi *api, const ApiCall *call)
 {
 	HttpRequest request;
 	HttpStream *volatile stream = NULL;
@@ -635,7 +713,7 @@ open_once(SalesforceApi *api, const Call *call)
 HttpStream *
 api_open(SalesforceApi *api, ApiKind kind, const char *path, List *headers)
 {
-	Call		call = {kind, "GET", path, headers, NULL};
+	ApiCall		call = make_call(kind, "GET", path, headers, NULL);
 	HttpStream *stream = open_once(api, &call);
 
 	if (stream == NULL && log_in_again(api))

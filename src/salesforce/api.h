@@ -10,6 +10,7 @@
 #ifndef SYNC_API_H
 #define SYNC_API_H
 
+#include "../compat.h"
 #include "http.h"
 #include "json.h"
 
@@ -127,6 +128,44 @@ extern HttpAnswer *api_try(SalesforceApi *api, ApiKind kind,
 						   const char *method, const char *path,
 						   List *headers, const char *body);
 
+/*
+ * Several calls in flight together.  How each ended is told in it, nothing of
+ * that is raised: for what writes it matters whether a call that brought no
+ * answer may have had an effect all the same.
+ */
+typedef enum ApiFate
+{
+	API_ANSWERED,				/* status below 400 */
+	API_REFUSED,				/* any other status; see error */
+	API_UNSENT,					/* nothing left us: no connection came about */
+	API_SILENT,					/* sent, and no answer began */
+	API_CUT						/* an answer began and broke off */
+} ApiFate;
+
+typedef struct ApiCall
+{
+	/* As in api_call. */
+	ApiKind		kind;
+	const char *method;
+	const char *path;
+	List	   *headers;
+	const char *body;
+	bool		once;			/* as in HttpRequest */
+
+	ApiFate		fate;
+	HttpAnswer *answer;			/* of API_ANSWERED */
+	ApiError	error;			/* of the others; status 0 = no answer */
+	bool		session_ended;	/* refused, and a new login may cure it */
+} ApiCall;
+
+/*
+ * api_send_many: does not log in again by itself, so that the caller can keep
+ * what the other calls achieved before that is tried, which may raise.
+ * api_renew_session: true if there is a new session to send them again with.
+ */
+extern void api_send_many(SalesforceApi *api, ApiCall **calls, int n);
+extern bool api_renew_session(SalesforceApi *api);
+
 /* Streams an answer (Bulk result pages); headers as in api_call. */
 extern HttpStream *api_open(SalesforceApi *api, ApiKind kind,
 							const char *path, List *headers);
@@ -137,7 +176,7 @@ extern HttpStream *api_open(SalesforceApi *api, ApiKind kind,
  * ("could not read limits of the org").
  */
 extern void api_read_error(SalesforceApi *api, int status, const char *body);
-extern void api_raise(SalesforceApi *api, const char *what) pg_attribute_noreturn();
+pg_noreturn extern void api_raise(SalesforceApi *api, const char *what);
 
 /*
  * The same from an error that is already parsed (a part of a Composite answer,

@@ -153,7 +153,7 @@ leading_code(const char **message)
 	return code;
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_failed(SalesforceApi *api, const BulkJob *job)
 {
 	const char *message = job->message;
@@ -166,19 +166,22 @@ raise_failed(SalesforceApi *api, const BulkJob *job)
 	}
 	code = leading_code(&message);
 	api_set_error(api, 0, code, message);
-	/* Words that say nothing are no reason to take it for a passing trouble. */
+	/* Words that say nothing are no sign of a trouble that passes. */
 	if (api->error.code[0] == '\0' && api->error.refusal == API_TRANSIENT)
 		api->error.refusal = API_REQUEST;
 	api_raise(api, psprintf("Bulk job %s failed", job->id));
 }
 
-static void
-pause_ms(long ms)
+void
+bulk_pause(long *ms)
 {
 	static uint32 wait_event = 0;
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
-	long		left = ms;
+	TimestampTz until;
+	long		left;
 
+	*ms = *ms == 0 ? FIRST_POLL : Min(*ms * 3 / 2, LAST_POLL);
+	left = *ms;
+	until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), left);
 	while (left > 0)
 	{
 		(void) WaitLatch(MyLatch,
@@ -194,13 +197,12 @@ pause_ms(long ms)
 void
 bulk_wait(SalesforceApi *api, BulkJob *job)
 {
-	long		pause = FIRST_POLL;
+	long		pause = 0;
 
 	while (job->state == BULK_RUNNING)
 	{
-		pause_ms(pause);
+		bulk_pause(&pause);
 		bulk_poll(api, job);
-		pause = Min(pause * 3 / 2, LAST_POLL);
 	}
 	if (job->state != BULK_COMPLETE)
 		raise_failed(api, job);

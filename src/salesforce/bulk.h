@@ -38,12 +38,15 @@ typedef struct BulkJob
  * bulk_wait: polls, 0.2 s growing to 10 s between polls, until the job has
  * ended; a failed job raises, with API_UNSUPPORTED, API_SCHEMA or API_TOO_BIG
  * told from its message where possible.
+ * bulk_pause: the pause before the next poll, whose length it keeps in *ms
+ * (0 at the beginning); for ingest jobs too.
  * bulk_delete: forgets a job and its results; never raises for a job unknown.
  */
 extern BulkJob *bulk_create(SalesforceApi *api, const char *soql,
 							bool all_rows);
 extern void bulk_poll(SalesforceApi *api, BulkJob *job);
 extern void bulk_wait(SalesforceApi *api, BulkJob *job);
+extern void bulk_pause(long *ms);
 extern void bulk_delete(SalesforceApi *api, const char *job_id,
 						const char *version);
 

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "../compat.h"
 #include "csv.h"
 #include "text.h"
 
@@ -127,7 +128,7 @@ next_name(char **line)
 	return name;
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_header(const char *expected, const char *found)
 {
 	ereport(ERROR,
@@ -207,7 +208,7 @@ csv_end(CsvPage *page)
 {
 	if (page->quoted)
 		return false;
-	/* A page without rows is a header line, with or without an end, or void. */
+	/* A page without rows is a header line, ended or not, or nothing. */
 	if (!page->header_done && page->header.len > 0)
 		check_header(page);
 	if (page->in_record)

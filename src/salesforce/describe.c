@@ -142,7 +142,7 @@ is_name(const char *object)
 			   "0123456789_") == strlen(object);
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_unknown(const char *object)
 {
 	ereport(ERROR,

@@ -57,6 +57,17 @@
 /* All header lines of an answer together; Salesforce's take some 2 kB. */
 #define MAX_HEADERS		(32 * 1024)
 
+/*
+ * A request that must not be sent twice is not sent on a connection that has
+ * been idle for longer, s: the server may be about to close it.
+ */
+#define YOUNG_CONNECTION 5L
+
+/* libcurl tells before each sending since 7.80, and knows ages since 7.65. */
+#if LIBCURL_VERSION_NUM >= 0x075000
+#define TELLS_SENDING
+#endif
+
 /* Longest wait without looking at the clock again, ms. */
 #define MAX_WAIT		1000
 
@@ -81,7 +92,7 @@ struct HttpClient
 	HttpSocket	sockets[MAX_SOCKETS];
 	int			nsockets;
 	bool		sockets_changed;
-	int64		timer;			/* when libcurl wants to be called; -1 = never */
+	int64		timer;			/* when to call libcurl; -1 = never */
 
 	WaitEventSet *waitset;
 };
@@ -104,8 +115,11 @@ struct HttpStream
 	MemoryContext answer_context;
 	Size		max_answer;
 	bool		have_answer;	/* status and headers are in answer */
+	bool		once;
 
 	/* Written by libcurl's callbacks. */
+	bool		sent;			/* some of the request may have left */
+	bool		not_repeated;	/* libcurl wanted to send it again */
 	int			status;
 	bool		headers_done;
 	bool		headers_too_long;
@@ -218,6 +232,25 @@ on_progress(void *arg, curl_off_t dltotal, curl_off_t dlnow,
 	return 0;
 }
 
+#ifdef TELLS_SENDING
+
+/* Before each sending; libcurl sends again when a connection was dead. */
+static int
+on_sending(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+	HttpStream *stream = (HttpStream *) arg;
+
+	if (stream->once && stream->sent)
+	{
+		stream->not_repeated = true;
+		return CURL_PREREQFUNC_ABORT;
+	}
+	stream->sent = true;
+	return CURL_PREREQFUNC_OK;
+}
+
+#endif
+
 static size_t
 on_header(char *data, size_t size, size_t nitems, void *arg)
 {
@@ -297,12 +330,25 @@ init_libcurl(void)
 	ready = true;
 }
 
+/* What an older libcurl tells only afterwards. */
+static void
+note_sent(HttpStream *stream)
+{
+#ifndef TELLS_SENDING
+	long		size = 0;
+
+	curl_easy_getinfo(stream->easy, CURLINFO_REQUEST_SIZE, &size);
+	stream->sent = size > 0;
+#endif
+}
+
 /* Takes what belongs to libcurl off a stream; its buffers stay readable. */
 static void
 detach_stream(HttpStream *stream)
 {
 	if (stream->easy != NULL)
 	{
+		note_sent(stream);
 		if (stream->client != NULL && stream->client->multi != NULL)
 			curl_multi_remove_handle(stream->client->multi, stream->easy);
 		curl_easy_cleanup(stream->easy);
@@ -381,6 +427,11 @@ http_create(const HttpOptions *options)
 	SET_MULTI(client, CURLMOPT_TIMERFUNCTION, on_timer);
 	SET_MULTI(client, CURLMOPT_TIMERDATA, client);
 	SET_MULTI(client, CURLMOPT_MAXCONNECTS, (long) MAX_CONNECTIONS);
+	/*
+	 * A connection serves one transfer at a time, in HTTP/2 too: where several
+	 * share one, pausing one of them has been seen to stall another (7.88).
+	 */
+	SET_MULTI(client, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
 	MemoryContextSwitchTo(caller);
 	return client;
 }
@@ -602,6 +653,10 @@ set_callbacks(HttpStream *stream)
 	SET_EASY(stream, CURLOPT_NOPROGRESS, 0L);
 	SET_EASY(stream, CURLOPT_OPENSOCKETFUNCTION, on_open);
 	SET_EASY(stream, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+#ifdef TELLS_SENDING
+	SET_EASY(stream, CURLOPT_PREREQFUNCTION, on_sending);
+	SET_EASY(stream, CURLOPT_PREREQDATA, stream);
+#endif
 }
 
 static void
@@ -628,8 +683,19 @@ set_security(HttpStream *stream)
 	SET_EASY(stream, CURLOPT_PROXY, "");
 }
 
+/* Where libcurl cannot be kept from sending again, it gets no occasion to. */
 static void
-set_transport(HttpStream *stream, bool streaming, bool once)
+set_once(HttpStream *stream)
+{
+#ifdef TELLS_SENDING
+	SET_EASY(stream, CURLOPT_MAXAGE_CONN, YOUNG_CONNECTION);
+#else
+	SET_EASY(stream, CURLOPT_FRESH_CONNECT, 1L);
+#endif
+}
+
+static void
+set_transport(HttpStream *stream, bool streaming)
 {
 	const HttpOptions *options = &stream->client->options;
 
@@ -640,8 +706,8 @@ set_transport(HttpStream *stream, bool streaming, bool once)
 			 (long) options->connect_timeout);
 	if (options->user_agent != NULL)
 		SET_EASY(stream, CURLOPT_USERAGENT, options->user_agent);
-	if (once)
-		SET_EASY(stream, CURLOPT_FRESH_CONNECT, 1L);
+	if (stream->once)
+		set_once(stream);
 
 	/*
 	 * Streams get a connection of their own: libcurl grants each HTTP/2 stream
@@ -702,6 +768,7 @@ stream_start(HttpClient *client, const HttpRequest *request, bool streaming)
 	stream->client = client;
 	dlist_push_tail(&client->streams, &stream->node);
 	stream->method = request->method;
+	stream->once = request->once;
 	(void) url_split(request->url, &stream->url);
 	stream->max_answer = request->max_answer > 0 ?
 		request->max_answer : HTTP_MAX_ANSWER;
@@ -716,7 +783,7 @@ stream_start(HttpClient *client, const HttpRequest *request, bool streaming)
 	SET_EASY(stream, CURLOPT_URL, request->url);
 	set_callbacks(stream);
 	set_security(stream);
-	set_transport(stream, streaming, request->once);
+	set_transport(stream, streaming);
 	set_method(stream, request);
 	set_headers(stream, request);
 
@@ -853,6 +920,8 @@ failure_text(const HttpStream *stream)
 {
 	if (stream->headers_too_long)
 		return "the header lines of the answer are too long";
+	if (stream->not_repeated)
+		return "the connection ended before an answer came";
 	if (stream->error[0] != '\0')
 		return foreign_text(stream->error);
 	if (stream->result != CURLE_OK)
@@ -860,7 +929,7 @@ failure_text(const HttpStream *stream)
 	return "the answer has no status";
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 stream_raise(const HttpStream *stream)
 {
 	char	   *host = foreign_text(url_origin(&stream->url));
@@ -936,8 +1005,7 @@ typedef struct Batch
 {
 	HttpClient *client;
 	const HttpRequest *requests;
-	HttpAnswer **answers;
-	ErrorData **failures;
+	HttpResult *results;
 	HttpStream **streams;
 	MemoryContext caller;
 	int			n;
@@ -965,17 +1033,22 @@ static void
 batch_finish(Batch *batch, int i)
 {
 	HttpStream *stream = batch->streams[i];
+	HttpResult *result = &batch->results[i];
 
 	if (stream_failed(stream))
 	{
 		MemoryContext work = MemoryContextSwitchTo(batch->caller);
 
-		batch->failures[i] = stream_failure(stream);
+		result->failure = stream_failure(stream);
 		MemoryContextSwitchTo(work);
+		if (stream->easy != NULL)
+			note_sent(stream);
+		result->sent = stream->sent;
+		result->status = stream->have_answer ? stream->answer->status : 0;
 		pfree(stream->answer->body.data);
 	}
 	else
-		batch->answers[i] = stream->answer;
+		result->answer = stream->answer;
 	batch->streams[i] = NULL;
 	batch->running--;
 	http_close(stream);
@@ -1007,7 +1080,7 @@ batch_turn(Batch *batch)
 
 void
 http_request_many(HttpClient *client, const HttpRequest *requests, int n,
-				  HttpAnswer **answers, ErrorData **failures)
+				  HttpResult *results)
 {
 	MemoryContext work;
 	Batch		batch = {0};
@@ -1016,13 +1089,11 @@ http_request_many(HttpClient *client, const HttpRequest *requests, int n,
 								 ALLOCSET_SMALL_SIZES);
 	batch.client = client;
 	batch.requests = requests;
-	batch.answers = answers;
-	batch.failures = failures;
+	batch.results = results;
 	batch.caller = MemoryContextSwitchTo(work);
 	batch.n = n;
 	batch.since = clock_us();
-	memset(answers, 0, n * sizeof(*answers));
-	memset(failures, 0, n * sizeof(*failures));
+	memset(results, 0, n * sizeof(*results));
 
 	PG_TRY();
 	{
@@ -1046,13 +1117,12 @@ http_request_many(HttpClient *client, const HttpRequest *requests, int n,
 HttpAnswer *
 http_request(HttpClient *client, const HttpRequest *request)
 {
-	HttpAnswer *answer;
-	ErrorData  *failure;
+	HttpResult	result;
 
-	http_request_many(client, request, 1, &answer, &failure);
-	if (failure != NULL)
-		ReThrowError(failure);
-	return answer;
+	http_request_many(client, request, 1, &result);
+	if (result.failure != NULL)
+		ReThrowError(result.failure);
+	return result.answer;
 }
 
 /* ------------------------------------------------------------------------

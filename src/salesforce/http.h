@@ -39,8 +39,8 @@ typedef struct HttpRequest
 	Size		max_answer;		/* bytes; 0 = HTTP_MAX_ANSWER */
 	bool		once;			/* must not reach the server twice: libcurl
 								 * repeats a request by itself when a reused
-								 * connection turns out to be dead, so such a
-								 * request gets a new connection */
+								 * connection turns out to be dead; such a
+								 * request is given up instead */
 } HttpRequest;
 
 /* What an answer held in memory may be at the most, after inflating. */
@@ -54,6 +54,17 @@ typedef struct HttpAnswer
 	StringInfoData body;		/* empty for a stream; NUL-terminated */
 } HttpAnswer;
 
+/* How one of several requests ended. */
+typedef struct HttpResult
+{
+	HttpAnswer *answer;			/* NULL: failure says why */
+	struct ErrorData *failure;	/* palloc'd */
+	bool		sent;			/* of a failure: false if it is certain that
+								 * nothing of the request left us */
+	int			status;			/* of an answer that broke off; 0 = none had
+								 * begun */
+} HttpResult;
+
 /*
  * http_create: a client in a child of CurrentMemoryContext, gone with it.
  *
@@ -64,8 +75,8 @@ typedef struct HttpAnswer
  * Redirects are never followed.  gzip is asked for, except from a loopback
  * address, where there is no wire to spare.
  *
- * http_request_many: n requests in flight together; answers[i] belongs to
- * requests[i], NULL where failures[i] (a palloc'd ErrorData *) says why.
+ * http_request_many: n requests in flight together (a few at a time, where
+ * there are many); results[i] belongs to requests[i].
  *
  * http_open / http_read / http_close: an answer read as it arrives, in bounded
  * memory.  http_open returns when status and headers are there.  http_read
@@ -75,8 +86,7 @@ typedef struct HttpAnswer
 extern HttpClient *http_create(const HttpOptions *options);
 extern HttpAnswer *http_request(HttpClient *client, const HttpRequest *request);
 extern void http_request_many(HttpClient *client, const HttpRequest *requests,
-							  int n, HttpAnswer **answers,
-							  struct ErrorData **failures);
+							  int n, HttpResult *results);
 extern HttpStream *http_open(HttpClient *client, const HttpRequest *request);
 extern const HttpAnswer *http_stream_answer(const HttpStream *stream);
 extern int	http_read(HttpStream *stream, void *outbuf, int minread,

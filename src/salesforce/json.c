@@ -227,6 +227,7 @@ json_item(const Json *node, int i)
 const char *
 json_text(const Json *node)
 {
+	int			style = JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE;
 	const char *text;
 
 	switch (json_kind(node))
@@ -236,9 +237,7 @@ json_text(const Json *node)
 		case JSON_IS_STRING:
 			return json_object_get_string(node_object(node));
 		default:
-			text = json_object_to_json_string_ext(node_object(node),
-												  JSON_C_TO_STRING_PLAIN |
-												  JSON_C_TO_STRING_NOSLASHESCAPE);
+			text = json_object_to_json_string_ext(node_object(node), style);
 			if (text == NULL)
 				ereport(ERROR,
 						(errcode(ERRCODE_OUT_OF_MEMORY),

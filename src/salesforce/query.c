@@ -41,7 +41,7 @@ typedef struct QueryRows
 	int			taken;			/* bytes of row that were handed out */
 } QueryRows;
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_broken(SalesforceApi *api, const char *what)
 {
 	api_set_error(api, 200, NULL, what);

@@ -11,6 +11,7 @@
 
 #include "utils/timestamp.h"
 
+#include "../compat.h"
 #include "json.h"
 #include "jwt.h"
 #include "session.h"
@@ -208,7 +209,7 @@ ask(HttpClient *client, const Credentials *c, const char *origin,
 	return answer;
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_unusable(const char *origin, const char *detail)
 {
 	ereport(ERROR,
@@ -218,7 +219,7 @@ raise_unusable(const char *origin, const char *detail)
 			 errhint("Check that login_url is the address of a Salesforce login host.")));
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_refusal(const HttpAnswer *answer, const char *origin)
 {
 	Json	   *json = json_read(answer->body.data, answer->body.len);

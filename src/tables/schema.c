@@ -690,22 +690,26 @@ void
 schema_change_column(Oid relid, TableColumn *column)
 {
 	ApplyState	state;
+	StringInfoData sql;
 	const char *name = quote_identifier(column->name);
+	const char *empty = column->not_null && column->default_sql != NULL ?
+	column->default_sql : "NULL";
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT,"
+					 " ALTER COLUMN %s DROP NOT NULL,"
+					 " ALTER COLUMN %s TYPE %s USING %s",
+					 relation_sql(relid), name, name, name, column->type,
+					 empty);
+	if (column->default_sql != NULL)
+		appendStringInfo(&sql, ", ALTER COLUMN %s SET DEFAULT %s", name,
+						 column->default_sql);
+	if (column->not_null)
+		appendStringInfo(&sql, ", ALTER COLUMN %s SET NOT NULL", name);
 
 	owner_begin(relation_owner(relid), &state);
 	wait_briefly_for_locks();
-	relation_run(psprintf("ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT,"
-						  " ALTER COLUMN %s DROP NOT NULL,"
-						  " ALTER COLUMN %s TYPE %s USING NULL",
-						  relation_sql(relid), name, name, name,
-						  column->type));
-	if (column->not_null)
-		relation_run(psprintf("UPDATE %s SET %s = %s; ALTER TABLE %s"
-							  " ALTER COLUMN %s SET DEFAULT %s,"
-							  " ALTER COLUMN %s SET NOT NULL",
-							  relation_sql(relid), name, column->default_sql,
-							  relation_sql(relid), name, column->default_sql,
-							  name));
+	relation_run(sql.data);
 	owner_end(&state);
 }
 

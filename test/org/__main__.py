@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 import oauth
+import recorded
 import seed
 from admin import Admin
 from bulk import Bulk
@@ -48,6 +49,7 @@ def arguments():
     add("--bulk-cache", action="store_true")
     add("--no-gzip", action="store_true")
     add("--person-accounts", action="store_true")
+    add("--describe", action="append", default=[], metavar="FILE")
     add("--quiet", action="store_true")
     return parser.parse_args()
 
@@ -132,6 +134,8 @@ def tls_context(state):
 def make_org(options):
     clock = Clock()
     schema = Schema.default(person_accounts=options.person_accounts)
+    for path in options.describe:
+        recorded.install(schema, path)
     store, filled = open_store(options, schema, clock)
     org = Org(store, schema, clock, options.max_calls, versions_of(options.versions))
     org.id = filled["organization"]

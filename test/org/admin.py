@@ -65,10 +65,11 @@ class Admin:
             ("GET", "/count"): self.count, ("POST", "/fault"): self.fault,
             ("GET", "/faults"): self.faults, ("DELETE", "/faults"): self.drop_faults,
             ("POST", "/expire"): self.expire, ("POST", "/rotate"): self.rotate,
-            ("POST", "/revoke"): self.revoke, ("POST", "/users"): self.users,
+            ("POST", "/revoke"): self.revoke,
+            ("POST", "/grant"): self.grant, ("POST", "/users"): self.users,
             ("POST", "/app"): self.app, ("POST", "/fls"): self.fls,
             ("POST", "/schema"): self.schema, ("POST", "/clock"): self.clock,
-            ("GET", "/clock"): self.clock, ("POST", "/limits"): self.limits,
+            ("GET", "/clock"): self.now, ("POST", "/limits"): self.limits,
             ("GET", "/limits"): self.limits, ("POST", "/config"): self.config,
             ("GET", "/config"): self.config, ("GET", "/calls"): self.calls,
             ("POST", "/calls/reset"): self.reset_calls,
@@ -255,6 +256,16 @@ class Admin:
             oauth.save()
         return {}
 
+    def grant(self, arguments):
+        """As if a user had gone through the browser: a new refresh token."""
+        oauth, user = self.org.oauth, self.user(arguments.take("username", "sync@example.com"))
+        arguments.end()
+        token = oauth.new_refresh_token()
+        with oauth.lock:
+            oauth.refresh_tokens[token] = user.username
+            oauth.save()
+        return {"refresh_token": token}
+
     def users(self, arguments):
         org, username = self.org, arguments.need("username")
         user = org.oauth.users.get(username)
@@ -411,7 +422,14 @@ class Admin:
         if arguments.has("frozen"):
             org_clock.freeze(bool(arguments.take("frozen")))
         arguments.end()
+        days = self.org.config["recycle_days"]
+        if days is not None:
+            self.org.store.empty_bin(clock.to_stored(org_clock.now() - 86400 * days))
         return {"now": org_clock.stamp()}
+
+    def now(self, arguments):
+        arguments.end()
+        return {"now": self.org.clock.stamp()}
 
     def limits(self, arguments):
         limits = self.org.limits

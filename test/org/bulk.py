@@ -300,9 +300,16 @@ def status(call, job_id):
 
 
 def listing(call):
-    jobs = sorted(list(call.org.bulk.jobs.values()), key=lambda job: job.created)
+    return job_list(call, call.org.bulk.jobs)
+
+
+def job_list(call, jobs):
+    """All jobs of a kind, oldest first."""
+    kind = call.request.args.get("jobType")
+    jobs = sorted(list(jobs.values()), key=lambda job: job.created)
     return Response(200, {"done": True, "records": [
-        dict(job.created_json(), jobType=job.kind) for job in jobs], "nextRecordsUrl": None})
+        dict(job.created_json(), jobType=job.kind) for job in jobs
+        if kind in (None, "", job.kind)], "nextRecordsUrl": None})
 
 
 def change(call, job_id):

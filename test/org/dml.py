@@ -92,13 +92,19 @@ class Change(Removal, Merging):
                 "UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record or 1 "
                 "records: %s" % error.record_id) from None
 
+    def lock_parents(self, obj, columns):
+        """Writing a child takes its parent's lock as well, as for the contacts of an account."""
+        for name, value in columns.items():
+            if value and obj.field(name).cascade:
+                self.lock(value)
+
     # -- what a client sends -------------------------------------------------------------------
 
     def incoming(self, obj, record, creating):
         """Columns and stored values of a client's record."""
         out, refused = {}, []
         for name, value in record.items():
-            if name.lower() in ("attributes", "type") and not obj.field(name):
+            if name.lower() == "attributes":
                 continue
             if name.lower() == "id":
                 continue
@@ -272,6 +278,7 @@ class Change(Removal, Merging):
                 row[field.name] = row.get(field.name) or 0
         self.derive(obj, row, new, None)
         self.lock(record_id)
+        self.lock_parents(obj, new)
         self.writer.execute('INSERT INTO "%s" (%s) VALUES (%s)' % (
             obj.name, ", ".join('"%s"' % name for name in row), ", ".join("?" * len(row))),
             list(row.values()))
@@ -321,6 +328,7 @@ class Change(Removal, Merging):
             new = dict(self.touched(obj), **new)
         self.assign_owner_again(obj, new)
         self.derive(obj, dict(row, **new), new, row)
+        self.lock_parents(obj, new)
         self.set_columns(obj, record_id, new)
         self.after(obj, record_id, "update", dict(row, **new))
         return record_id

@@ -314,9 +314,7 @@ def status(call, job_id):
 
 
 def listing(call):
-    jobs = sorted(list(call.org.ingest.jobs.values()), key=lambda job: job.created)
-    return Response(200, {"done": True, "records": [
-        dict(job.created_json(), jobType=job.kind) for job in jobs], "nextRecordsUrl": None})
+    return bulk.job_list(call, call.org.ingest.jobs)
 
 
 def change(call, job_id):

@@ -61,6 +61,9 @@ def limits(call):
         "StreamingApiConcurrentClients": (2000, 2000),
     }
     out = {name: {"Max": top, "Remaining": left} for name, (top, left) in fixed.items()}
+    # an entry may have entries of its own
+    out["PermissionSets"] = {"Max": 1500, "Remaining": 1499,
+                             "CreateCustom": {"Max": 1000, "Remaining": 999}}
     out["DailyApiRequests"] = {"Max": mine.max, "Remaining": max(0, mine.max - mine.used)}
     out["DailyBulkV2QueryJobs"] = {"Max": 10000, "Remaining": mine.bulk_query_jobs}
     return Response(200, dict(sorted(out.items())))

@@ -13,6 +13,7 @@ from errors import ApiError
 from soql_rows import Shaper
 from wire import Response
 
+ID_LENGTH = 18
 SEASONS = ("Winter", "Spring", "Summer")
 
 
@@ -108,12 +109,21 @@ def describe(call, name):
 # -- query -------------------------------------------------------------------------------------
 
 class Cursor:
+    """What a query has found, and how to read it."""
+
     def __init__(self, user, compiled, record_ids, page, made):
         self.user = user
         self.compiled = compiled
-        self.ids = record_ids
+        self.ids = "".join(record_ids)      # one text: there can be millions
         self.page = page
         self.made = made
+
+    def __len__(self):
+        return len(self.ids) // ID_LENGTH
+
+    def part(self, first, size):
+        end = min(len(self), first + size)
+        return [self.ids[at * ID_LENGTH:(at + 1) * ID_LENGTH] for at in range(first, end)]
 
 
 class Cursors:
@@ -223,19 +233,19 @@ def query_more(call, locator):
         name = ids.long_form(name)
     cursor = call.org.cursors.find(name, call.user)
     offset = int(offset)
-    if not 0 <= offset < len(cursor.ids):
+    if not 0 <= offset < len(cursor):
         raise bad_locator()
     return page_of(call, name, cursor, offset)
 
 
 def page_of(call, name, cursor, offset):
     org, size = call.org, batch_size(call) if "page_size" in call.fault_action else cursor.page
-    chosen = cursor.ids[offset:offset + size]
+    chosen = cursor.part(offset, size)
     reader = org.store.reader
     rows = reader.execute(cursor.compiled.by_ids_sql, [json.dumps(chosen)]).fetchall()
     records = shaper_of(call, cursor.compiled, size).records(reader, rows)
     end = offset + len(chosen)
-    data = {"totalSize": len(cursor.ids), "done": end >= len(cursor.ids)}
+    data = {"totalSize": len(cursor), "done": end >= len(cursor)}
     if not data["done"]:
         data["nextRecordsUrl"] = "%s/query/%s-%d" % (call.base, name, end)
     data["records"] = records

@@ -84,6 +84,9 @@ class Field:
         self.default_formula = facts.pop("default_formula", None)
         self.byte_length = facts.pop("byte_length", None)
         self.overrides = facts.pop("overrides", {})
+        # What a real org said of this field, where that is known: see
+        # recorded.py.
+        self.recorded = None
         if facts:
             raise TypeError("unknown facts of field %s: %s"
                             % (name, ", ".join(sorted(facts))))
@@ -154,7 +157,7 @@ class Field:
             byte_length = length
         else:
             byte_length = 3 * length
-        return {
+        out = {
             "aggregatable": self.aggregatable,
             "aiPredictionField": False,
             "autoNumber": self.auto_number,
@@ -214,6 +217,10 @@ class Field:
             "updateable": self.updateable and not read_only,
             "writeRequiresMasterRead": False,
         }
+        if self.recorded is not None:
+            out = dict(self.recorded, createable=out["createable"],
+                       updateable=out["updateable"])
+        return out
 
 
 GLOBAL_FLAGS = (
@@ -267,6 +274,7 @@ class SObject:
         self.schema = None
         self.fields = []
         self._by_name = {}
+        self.recorded = None            # as Field.recorded
 
     def __repr__(self):
         return "<SObject %s>" % self.name
@@ -412,6 +420,7 @@ class SObject:
                 and (c.child.name, c.field.name) not in hidden],
             fields=[f.describe(api_version, within(read_only, f))
                     for f in self.fields if not within(hidden, f)])
+        out.update(self.recorded or {})
         return dict(sorted(out.items()))
 
     def _scopes(self):
@@ -532,10 +541,18 @@ class Schema:
                 raise ValueError("%s exists" % obj.name)
             if not obj.key_prefix:
                 obj.key_prefix = self._free_prefix()
-            obj.modified = EPOCH
             self._add(obj)
             self._touch(obj, when)
         return obj
+
+    def replace(self, obj):
+        """Put an object in the place of the one of its name."""
+        old = self._need(obj.name)
+        obj.schema = self
+        obj.modified = old.modified
+        self.objects = [obj if o is old else o for o in self.objects]
+        self._by_name[obj.name.lower()] = obj
+        self._by_prefix[obj.key_prefix] = obj
 
     def _free_prefix(self):
         digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"

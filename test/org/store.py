@@ -309,6 +309,16 @@ class Store:
             "AND deleted <= ? ORDER BY deleted, id",
             (obj.name, to_stored(start), to_stored(end))).fetchall()
 
+    def empty_bin(self, before):
+        """Purge what has lain in the recycle bin since before a stamp. The log keeps it."""
+        with self.write() as writer:
+            for obj in self.schema.objects:
+                if obj.field("IsDeleted"):
+                    writer.execute(
+                        'DELETE FROM "%s" WHERE "IsDeleted" = 1 AND "Id" IN (SELECT id FROM '
+                        'sys_deleted WHERE object = ? AND deleted < ?)' % obj.name,
+                        (obj.name, before))
+
 
 def replay(connection, journal):
     for sql, params, many in journal:

@@ -62,6 +62,7 @@ $org->insert('Lead', { LastName => 'Late', Company => 'Riser' });
 kill 'KILL', $pid;
 $node->poll_query_until('postgres', 'SELECT true');
 wait_live($node, 'acme', what => 'live after kill -9 of the copier');
+sync_now($node, 'acme');
 same_rows($node, $org, 'acme', 'Lead', 'after kill -9 of the copier');
 is(scalar(grep { $_->{kind} eq 'bulk_query_create' } $org->calls), 1, 'with one job');
 is(scalar(pages()), 8, 'and no page read twice');
@@ -70,9 +71,8 @@ drop_all();
 # kill -9 of the postmaster.
 $org->calls_mark;
 enable_and_hang(3);
-$node->kill9;
 $org->no_faults;
-$node->start;
+crash($node);
 wait_live($node, 'acme', what => 'live after kill -9 of the postmaster');
 same_rows($node, $org, 'acme', 'Lead', 'after kill -9 of the postmaster');
 is(scalar(grep { $_->{kind} eq 'bulk_query_create' } $org->calls), 1, 'with one job');

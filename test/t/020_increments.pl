@@ -9,7 +9,7 @@ use SyncTest;
 use Test::More;
 
 my $org = Org->start(leads => 3000);
-my $node = sync_node('main', conf => 'track_counts = on');
+my $node = sync_node('main', conf => 'sync.bulk_threshold = 1000');
 
 connect_org($node, $org, 'acme', server => [ interval => '1 hour' ]);
 enable_all($node, 'acme', 'Lead', 'Account', 'User');
@@ -104,8 +104,8 @@ same_rows($node, $org, 'acme', 'Lead', 'after a commit that is hours late');
 # A large backlog comes by Bulk.
 $org->calls_mark;
 my $many = $org->change('Lead', { Description => 'backlog {Id}' });
-$node->safe_psql('postgres', q{SELECT set_config('sync.bulk_threshold', '1000', false)});
 sync_now($node, 'acme');
+ok((grep { $_->{kind} eq 'bulk_query_results' } $org->calls), 'a large backlog comes by Bulk');
 same_rows($node, $org, 'acme', 'Lead', 'after a change of every row');
 is(log_of('Lead'), "0|$many|0|0", 'counted as updates');
 

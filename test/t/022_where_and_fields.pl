@@ -13,8 +13,10 @@ my $open = q{Status = 'Open - Not Contacted'};
 
 connect_org($node, $org, 'acme', server => [ interval => '1 hour' ]);
 $node->safe_psql('postgres', q{
+    BEGIN;
     SELECT sync.enable('acme', ARRAY['Lead', 'Campaign']);
-    SELECT sync.set('acme', 'Lead', 'where', $$Status = 'Open - Not Contacted'$$)});
+    SELECT sync.set('acme', 'Lead', 'where', $$Status = 'Open - Not Contacted'$$);
+    COMMIT});
 wait_live($node, 'acme');
 sync_now($node, 'acme');
 same_rows($node, $org, 'acme', 'Lead', 'with a filter', where => $open);

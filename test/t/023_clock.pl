@@ -22,7 +22,9 @@ for my $skew (0, -7200, 7200)
 
         $org->insert('Lead', { LastName => $mark, Company => 'C' });
         $org->change('Lead', { Title => $mark }, limit => 20);
-        my ($lead) = map { $_->{Id} } @{ $org->rows('SELECT Id FROM Lead WHERE IsConverted = false LIMIT 1') };
+        my ($lead) = map { $_->{Id} } 
+              grep { !$_->{IsDeleted} }
+              @{ $org->rows('SELECT Id, IsDeleted FROM Lead WHERE IsConverted = false') };
         $org->delete('Lead', $lead);
         sync_now($node, $server);
         same_rows($node, $org, $server, 'Lead', "clock off by $skew s, round $round");

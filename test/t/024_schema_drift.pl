@@ -38,19 +38,19 @@ sync_now($node, 'acme');
 cmp_ok($org->api_calls, '<=', 4, 'sync.now costs one call for five idle objects');
 
 # A field that came: described again and filled, old rows included.
-$org->post('/schema', { add_field => { object => 'Lead', name => 'Order__c', type => 'string', length => 20 } });
-$org->change('Lead', { Order__c => 'o {Id}' }, limit => 100, touch => JSON::PP::false());
+$org->post('/schema', { add_field => { object => 'Lead', name => 'Extra__c', type => 'string', length => 20 } });
+$org->change('Lead', { Extra__c => 'o {Id}' }, limit => 100, touch => JSON::PP::false());
 $org->change('Lead', { Title => 'seen' }, limit => 1);
 sync_now($node, 'acme');
 wait_for($node, q{SELECT count(*) = 1 FROM pg_attribute
-    WHERE attrelid = 'acme.lead'::regclass AND attname = 'order__c'}, 'a new field is a new column');
+    WHERE attrelid = 'acme.lead'::regclass AND attname = 'extra__c'}, 'a new field is a new column');
 sync_now($node, 'acme');
-wait_for($node, q{SELECT count(*) = 100 FROM acme.lead WHERE order__c LIKE 'o %'},
+wait_for($node, q{SELECT count(*) = 100 FROM acme.lead WHERE extra__c LIKE 'o %'},
     'filled for rows that did not change since');
 same_rows($node, $org, 'acme', 'Lead', 'with a new field');
 
 # A field that went.
-$org->post('/schema', { remove_field => { object => 'Lead', name => 'Order__c' } });
+$org->post('/schema', { remove_field => { object => 'Lead', name => 'Extra__c' } });
 $org->change('Lead', { Title => 'without' }, limit => 5);
 $node->psql('postgres', q{SELECT * FROM sync.now('acme', 'Lead')});
 $node->psql('postgres', q{SELECT * FROM sync.now('acme', 'Lead')});

@@ -31,7 +31,7 @@ $node->safe_psql('second', 'CREATE EXTENSION sync');
 connect_org($node, $other, q{o'ther "Org"}, db => 'second', server => [ interval => '1 s' ]);
 $node->safe_psql('second', q{SELECT sync.enable($$o'ther "Org"$$, ARRAY['Lead'])});
 wait_live($node, q{o'ther "Org"}, db => 'second', what => 'live in the second database');
-same_rows($node, $other, q{o'ther ""Org""}, 'Lead', 'there', db => 'second');
+same_rows($node, $other, q{o'ther "Org"}, 'Lead', 'there', db => 'second');
 is($node->safe_psql('postgres', $workers), 2, 'one worker for each server');
 
 # Restart, and a crash of everything.

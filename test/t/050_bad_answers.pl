@@ -27,7 +27,7 @@ my @faults = (
     [ '503', { status => 503 }, qr/503/ ],
     [ '420', { status => 420 }, qr/420/ ],
     [ 'a reset', { reset => $true }, qr/./ ],
-    [ 'a reset in the middle', { reset => 'middle', pass => $true }, qr/./ ],
+    [ 'a reset in the middle', { reset => 'middle' }, qr/./ ],
     [ 'a hang', { hang => 30 }, qr/./ ],
     [ '403 REQUEST_LIMIT_EXCEEDED', { status => 403, errorCode => 'REQUEST_LIMIT_EXCEEDED',
         message => 'TotalRequests Limit exceeded.' }, qr/REQUEST_LIMIT_EXCEEDED|Limit exceeded/ ],

@@ -17,6 +17,13 @@ $node->safe_psql('postgres', q{
     GRANT USAGE ON FOREIGN DATA WRAPPER salesforce TO owner, other;
     GRANT CREATE ON DATABASE postgres TO owner, other});
 
+# Nothing is open to the public.
+like(sql_error($node, q{SET SESSION AUTHORIZATION owner; SELECT sync.enable('acme')}), qr/42501/,
+    'functions are for those who were granted them');
+$node->safe_psql('postgres', q{
+    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA sync TO owner, other;
+    GRANT SELECT ON sync.status, sync.failures, sync.log TO owner});
+
 sub as_role
 {
     my ($role, $sql) = @_;

@@ -105,7 +105,7 @@ sub trapped
 }
 for (
     [ '503', { status => 503 } ], [ 'malformed JSON', { bad_json => JSON::PP::true(), pass => JSON::PP::true() } ],
-    [ 'a reset', { reset => 'middle', pass => JSON::PP::true() } ], [ 'no fault', undef ])
+    [ 'a reset', { reset => 'middle' } ], [ 'no fault', undef ])
 {
     my ($what, $action) = @$_;
 

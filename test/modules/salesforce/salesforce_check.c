@@ -114,8 +114,7 @@ CHECK_FUNCTION(check_many)
 	List	   *urls = arg_list(PG_GETARG_DATUM(0));
 	int			n = list_length(urls);
 	HttpRequest *requests = palloc0(n * sizeof(HttpRequest));
-	HttpAnswer **answers = palloc0(n * sizeof(HttpAnswer *));
-	ErrorData **failures = palloc0(n * sizeof(ErrorData *));
+	HttpResult *results = palloc0(n * sizeof(HttpResult));
 	Datum	   *result = palloc(n * sizeof(Datum));
 	int			i;
 
@@ -124,11 +123,12 @@ CHECK_FUNCTION(check_many)
 		requests[i].method = "GET";
 		requests[i].url = list_nth(urls, i);
 	}
-	http_request_many(the_client(0, NULL), requests, n, answers, failures);
+	http_request_many(the_client(0, NULL), requests, n, results);
 	for (i = 0; i < n; i++)
-		result[i] = CStringGetTextDatum(answers[i] != NULL ?
-										answers[i]->body.data :
-										failures[i]->message);
+		result[i] = CStringGetTextDatum(results[i].answer != NULL ?
+										results[i].answer->body.data :
+										psprintf("%s: %s", results[i].failure->message,
+												 results[i].failure->detail));
 	PG_RETURN_ARRAYTYPE_P(construct_array(result, n, TEXTOID, -1, false,
 										  TYPALIGN_INT));
 }

@@ -31,6 +31,8 @@ PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(tt_create_table);
 PG_FUNCTION_INFO_V1(tt_add_columns);
+PG_FUNCTION_INFO_V1(tt_change_columns);
+PG_FUNCTION_INFO_V1(tt_drop_column);
 PG_FUNCTION_INFO_V1(tt_comment);
 PG_FUNCTION_INFO_V1(tt_build_keys);
 PG_FUNCTION_INFO_V1(tt_differences);
@@ -240,6 +242,24 @@ Datum
 tt_add_columns(PG_FUNCTION_ARGS)
 {
 	schema_add_columns(PG_GETARG_OID(0), columns(PG_GETARG_ARRAYTYPE_P(1)));
+	PG_RETURN_VOID();
+}
+
+Datum
+tt_change_columns(PG_FUNCTION_ARGS)
+{
+	ListCell   *lc;
+
+	foreach(lc, columns(PG_GETARG_ARRAYTYPE_P(1)))
+		schema_change_column(PG_GETARG_OID(0), lfirst(lc));
+	PG_RETURN_VOID();
+}
+
+Datum
+tt_drop_column(PG_FUNCTION_ARGS)
+{
+	schema_drop_column(PG_GETARG_OID(0),
+					   text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	PG_RETURN_VOID();
 }
 

@@ -16,6 +16,10 @@ CREATE FUNCTION tt.create_table(schema text, name text, columns text[], owner re
     RETURNS oid AS :'module', 'tt_create_table' LANGUAGE C;
 CREATE FUNCTION tt.add_columns(oid, text[]) RETURNS void
     AS :'module', 'tt_add_columns' LANGUAGE C STRICT;
+CREATE FUNCTION tt.change_columns(oid, text[]) RETURNS void
+    AS :'module', 'tt_change_columns' LANGUAGE C STRICT;
+CREATE FUNCTION tt.drop_column(oid, text) RETURNS void
+    AS :'module', 'tt_drop_column' LANGUAGE C STRICT;
 CREATE FUNCTION tt.comment(oid, text, text) RETURNS void
     AS :'module', 'tt_comment' LANGUAGE C;
 CREATE FUNCTION tt.build_keys(oid, text[]) RETURNS bigint

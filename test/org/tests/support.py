@@ -32,6 +32,9 @@ class Tables:
 
     def __init__(self, person_accounts=False):
         self.schema = schema.Schema.default(person_accounts)
+        self.open()
+
+    def open(self):
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         soql.prepare(self.connection)
         for obj in self.schema.objects:

@@ -33,6 +33,7 @@ my $json = JSON::PP->new->utf8;
 our @EXPORT = qw(
   sync_node connect_org options_of sql_error wait_for wait_live wait_log
   enable_all sync_now same_rows rows_of wait_until quote sql_start sql_end
+  crash
 );
 
 # A started server with the extension in its database postgres.  preload => 0
@@ -53,11 +54,35 @@ sub sync_node
     return $node;
 }
 
+# kill -9 of the postmaster, and a start as soon as its children have gone, too.
+sub crash
+{
+    my ($node) = @_;
+    my $pid = $node->{_pid};
+
+    $node->kill9;
+    wait_until('the server is dead', sub { !kill 0, $pid });
+    for (1 .. 100)
+    {
+        return if $node->start(fail_ok => 1);
+        select undef, undef, undef, 0.1;
+    }
+    $node->start;
+    return;
+}
+
 sub quote
 {
     my ($text) = @_;
     $text =~ s/'/''/g;
     return "'$text'";
+}
+
+sub quote_ident
+{
+    my ($name) = @_;
+    $name =~ s/"/""/g;
+    return qq{"$name"};
 }
 
 # OPTIONS (...) from a list of names and values.
@@ -100,14 +125,15 @@ sub connect_org
     my ($node, $org, $name, %opt) = @_;
     my $db = $opt{db} || 'postgres';
     my $auth = $opt{auth} || 'jwt';
-    my %server = (login_url => $org->{info}{login}, @{ $opt{server} || [] });
+    my %server = (
+        login_url => $org->{info}{login}, ca_file => $org->{info}{ca_file},
+        @{ $opt{server} || [] });
     my %mapping = (auth => $auth, credentials($org, $auth), @{ $opt{mapping} || [] });
     my $role = $opt{role} ? "SET ROLE $opt{role};" : '';
 
-    $server{ca_file} = $org->{info}{ca_file} if $org->{info}{ca_file};
     delete $server{$_} for grep { !defined $server{$_} } keys %server;
     delete $mapping{$_} for grep { !defined $mapping{$_} } keys %mapping;
-    my $ident = '"' . ($name =~ s/"/""/gr) . '"';
+    my $ident = quote_ident($name);
     $node->safe_psql($db, qq{$role
         CREATE SERVER $ident FOREIGN DATA WRAPPER salesforce }
           . options_of(map { $_ => $server{$_} } sort keys %server) . qq{;
@@ -144,7 +170,7 @@ sub sql_end
     my ($run) = @_;
 
     $run->{handle}->finish;
-    return ($run->{handle}->result, $run->{out}, $run->{err});
+    return ($run->{handle}->result || 0, $run->{out}, $run->{err});
 }
 
 # Waits until a query gives t.
@@ -227,8 +253,8 @@ sub columns_of
         'numeric' => 'trim_scale(%s)::text');
     my $list = $node->safe_psql($db,
         "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute"
-          . " WHERE attrelid = '$table'::regclass AND attnum > 0"
-          . " AND NOT attisdropped ORDER BY attnum");
+          . ' WHERE attrelid = ' . quote($table) . '::regclass AND attnum > 0'
+          . " AND NOT attisdropped AND attname <> 'local_id' ORDER BY attnum");
 
     return map {
         my ($name, $type) = split /\|/;
@@ -280,14 +306,18 @@ sub same_value
 
 # The table holds exactly the org's undeleted rows with their values: of all
 # columns that are fields, or of those in fields => [...].  where => SOQL.
+# Roll-ups change in the org without a new stamp, as formulas do.
 sub same_rows
 {
     my ($node, $org, $schema, $object, $what, %opt) = @_;
-    my $ours = rows_of($node, qq{"$schema".} . lc($object), %opt);
-    my %columns = columns_of($node, qq{"$schema".} . lc($object), $opt{db} || 'postgres');
-    my @names = $opt{fields} ? @{ $opt{fields} } : sort keys %columns;
+    my $table = quote_ident($schema) . '.' . quote_ident(lc $object);
+    my $ours = rows_of($node, $table, %opt);
+    my %columns = columns_of($node, $table, $opt{db} || 'postgres');
+    my @names = grep { !/^(numberof(leads|contacts|converted|opp|resp|won)|amount(all|won))/i }
+      $opt{fields} ? @{ $opt{fields} } : sort keys %columns;
     my $where = $opt{where} ? " WHERE $opt{where}" : '';
-    my $theirs = $org->rows('SELECT ' . join(', ', list_of('Id', @names)) . " FROM $object$where");
+    my @ask = list_of('Id', @names, grep { $_ eq 'isdeleted' } keys %columns);
+    my $theirs = $org->rows('SELECT ' . join(', ', @ask) . " FROM $object$where");
     my (@problems, %seen);
 
     foreach my $record (@$theirs)
