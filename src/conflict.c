@@ -271,11 +271,32 @@ conflict_resolve(const SyncObject *object, Stage *stage)
 }
 
 void
-conflict_deleted(const SyncObject *object, List *ids)
+conflict_deleted(const SyncObject *object)
 {
-	List	   *changes = fold_changes(outbox_of_ids(object->relid, ids));
+	List	   *changes = fold_changes(outbox_of_gone(object->relid));
 	ListCell   *lc;
 
 	foreach(lc, changes)
 		resolve_gone(object, (NetChange *) lfirst(lc));
+}
+
+List *
+conflict_without_changes(const SyncObject *object, List *ids)
+{
+	List	   *changes = outbox_of_ids(object->relid, ids);
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, ids)
+	{
+		char	   *id = (char *) lfirst(lc);
+		bool		has_changes = false;
+		ListCell   *lc2;
+
+		foreach(lc2, changes)
+			has_changes |= strcmp(((OutboxChange *) lfirst(lc2))->id, id) == 0;
+		if (!has_changes)
+			result = lappend(result, id);
+	}
+	return result;
 }

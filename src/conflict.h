@@ -20,9 +20,13 @@
  * gets ours; where both did, the rule of the object decides, the loser's value
  * goes into sync.conflicts, and what is no longer to be sent leaves the outbox.
  *
- * conflict_deleted: the same for ids that the org says are deleted.
+ * conflict_deleted: after rows were deleted because the org says so: changes
+ * that waited for them have nowhere to go.
+ *
+ * conflict_without_changes: those of the ids that have no changes waiting.
  */
 extern void conflict_resolve(const SyncObject *object, Stage *stage);
-extern void conflict_deleted(const SyncObject *object, List *ids);
+extern void conflict_deleted(const SyncObject *object);
+extern List *conflict_without_changes(const SyncObject *object, List *ids);
 
 #endif							/* SYNC_CONFLICT_H */

@@ -71,6 +71,7 @@ add_field(const char *column, Json *values, void *arg)
 {
 	NetChange  *change = (NetChange *) arg;
 	NetField   *field = fold_field(change, column);
+	const char *text;
 
 	if (field == NULL)
 	{
@@ -80,6 +81,9 @@ add_field(const char *column, Json *values, void *arg)
 		change->fields = lappend(change->fields, field);
 	}
 	field->value = value_text(json_item(values, 1));
+	text = json_text(json_item(values, 1));
+	field->raw = text ? pstrdup(text) : NULL;
+	field->bare = text && json_kind(json_item(values, 1)) != JSON_IS_STRING;
 }
 
 static NetOperation

@@ -27,6 +27,9 @@ typedef struct NetField
 	char	   *column;
 	char	   *base;			/* what both sides had last */
 	char	   *value;			/* what it is to become */
+	char	   *raw;			/* the same without quotes and escapes; NULL for
+								 * null */
+	bool		bare;			/* number or boolean */
 } NetField;
 
 typedef struct NetChange

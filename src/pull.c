@@ -446,8 +446,6 @@ delete_ids(Work *work, List *ids, const TimestampTz *moments)
 
 	if (ids == NIL)
 		return;
-	if (work->object->direction == DIRECTION_BOTH)
-		conflict_deleted(work->object, ids);
 	merge_delete_ids(work->object->relid, ids, moments, work->stamp_column,
 					 work->object->mark, &merged, &refused);
 	add_counts(work, &merged);
@@ -480,6 +478,8 @@ apply_deleted(Work *work)
 		moments[n++] = record->deleted;
 	}
 	delete_ids(work, ids, moments);
+	if (work->object->direction == DIRECTION_BOTH && ids != NIL)
+		conflict_deleted(work->object);
 }
 
 static bool
@@ -508,6 +508,9 @@ apply_left_filter(Work *work)
 		if (!page_has_id(rows, id))
 			left = lappend(left, pstrdup(id));
 	}
+	/* What is changed here goes out first; then it leaves. */
+	if (work->object->direction == DIRECTION_BOTH)
+		left = conflict_without_changes(work->object, left);
 	delete_ids(work, left, NULL);
 }
 
@@ -536,6 +539,8 @@ sweep(Work *work)
 	add_counts(work, &merged);
 	work->counts->failed += list_length(refused);
 	record_refused(work->object, "deletes", refused);
+	if (work->object->direction == DIRECTION_BOTH && merged.deleted > 0)
+		conflict_deleted(work->object);
 	stage_drop(stage);
 	catalog_swept(work->object);
 	step_end();

@@ -612,6 +612,31 @@ catalog_failure(const char *server, const char *object,
 		"ntttttt", server, object, operation, record, code, message, hint);
 }
 
+/* A record that Salesforce refused. */
+void
+catalog_refusal(const char *server, const char *object, const char *record,
+				const char *code, const char *message, List *fields)
+{
+	RUN("INSERT INTO sync.failures AS f (server, object, operation, record,"
+		" code, message, fields, hint)"
+		" VALUES ($1, $2, 'push', $3, $4, $5, $6,"
+		" 'Change the row, or sync.retry(server, object); sync.discard(seq) gives the change up.')"
+		" ON CONFLICT (server, coalesce(object, ''), operation,"
+		" coalesce(record, ''), code) DO UPDATE SET"
+		" message = $5, fields = $6, count = f.count + 1,"
+		" last_seen = clock_timestamp()",
+		"nttttT", server, object, record, code, message, fields);
+}
+
+void
+catalog_records_recovered(const char *server, const char *object,
+						  const char *operation, List *records)
+{
+	RUN("DELETE FROM sync.failures WHERE server = $1 AND object = $2"
+		" AND operation = $3 AND record = ANY ($4)",
+		"nttT", server, object, operation, records);
+}
+
 void
 catalog_step_recovered(const char *server, const char *object,
 					   const char *operation)

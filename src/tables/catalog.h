@@ -183,6 +183,11 @@ extern void catalog_failure(const char *server, const char *object,
 							const char *operation, const char *record,
 							const char *code, const char *message,
 							const char *hint);
+extern void catalog_refusal(const char *server, const char *object,
+							const char *record, const char *code,
+							const char *message, List *fields);
+extern void catalog_records_recovered(const char *server, const char *object,
+									  const char *operation, List *records);
 extern void catalog_step_recovered(const char *server, const char *object,
 								   const char *operation);
 extern void catalog_rows_recovered(const SyncObject *object, Oid stage,

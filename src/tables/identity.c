@@ -236,14 +236,57 @@ read_waiting(const char *server, Waiting **rows)
 	return (int) n;
 }
 
+/*
+ * Of rows from first to last those that somebody else has locked move to the
+ * end; returns where they begin.  They are left for the next time: the worker
+ * does not wait for a user's transaction.
+ */
+static int
+part_locked(Waiting *rows, int first, int last)
+{
+	SqlScope	sql;
+	char	   *table = relation_sql(rows[first].relid);
+	List	   *ids = NIL;
+	uint64		n;
+	int			end = last;
+
+	for (int i = first; i < last; i++)
+		ids = lappend(ids, rows[i].provisional);
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				psprintf("WITH free AS (SELECT id FROM %s"
+						 " WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED)"
+						 " SELECT t.id FROM %s t WHERE t.id = ANY ($1)"
+						 " AND NOT EXISTS (SELECT FROM free f WHERE f.id = t.id)",
+						 table, table), "T", ids);
+	for (uint64 k = 0; k < n; k++)
+	{
+		char	   *locked = sql_text(&sql, k, 1);
+
+		for (int i = first; i < end; i++)
+		{
+			if (strcmp(rows[i].provisional, locked) == 0)
+			{
+				Waiting		row = rows[i];
+
+				rows[i] = rows[--end];
+				rows[end] = row;
+				break;
+			}
+		}
+	}
+	sql_end(&sql);
+	return end;
+}
+
 int
 identity_replace(const char *server, List **refused)
 {
 	Replacement r = {0};
 	Bisection	how = {apply_range, refuse_row, &r};
-	List	   *before = *refused;
 	int			n = read_waiting(server, &r.rows);
 	int			first = 0;
+	int			left = 0;
 
 	if (n == 0)
 		return 0;
@@ -254,13 +297,17 @@ identity_replace(const char *server, List **refused)
 	while (first < n)
 	{
 		int			last = first + 1;
+		int			locked;
 
 		while (last < n && r.rows[last].relid == r.rows[first].relid)
 			last++;
-		bisect(&how, first, last);
+		locked = part_locked(r.rows, first, last);
+		left += last - locked;
+		if (locked > first)
+			bisect(&how, first, locked);
 		first = last;
 	}
-	return n - (list_length(*refused) - list_length(before));
+	return left + list_length(*refused);
 }
 
 List *

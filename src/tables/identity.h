@@ -22,7 +22,8 @@
  * meanwhile makes way: the local one has been there first, and applications
  * hold its local_id.  A row that something refuses (a user's foreign key
  * without ON UPDATE CASCADE) is left for the next time and appended to
- * *refused; others go on.  Returns how many were replaced.
+ * *refused, one that somebody has locked is left, too; others go on.  Returns
+ * how many are left.
  *
  * identity_known: the ids of provisional ids as far as there are any: a list
  * of char * parallel to provisional, NULL for none.

@@ -13,6 +13,7 @@
 #include "utils/lsyscache.h"
 
 #include "tables/outbox.h"
+#include "tables/relation.h"
 #include "tables/sql.h"
 
 #define RUN(...) \
@@ -161,6 +162,26 @@ outbox_of_ids(Oid relid, List *ids)
 	return changes;
 }
 
+List *
+outbox_of_gone(Oid relid)
+{
+	SqlScope	sql;
+	List	   *changes;
+	char	   *statement;
+
+	statement = psprintf("SELECT" CHANGE_COLUMNS
+						 " FROM sync.change c WHERE c.relation = $1"
+						 " AND NOT EXISTS (SELECT FROM %s t WHERE t.id = c.id)"
+						 " AND NOT EXISTS (SELECT FROM sync.change d"
+						 " WHERE d.relation = c.relation AND d.id = c.id"
+						 " AND (d.operation <> 'U' OR d.attempt IS NOT NULL))"
+						 " ORDER BY c.id, c.seq", relation_sql(relid));
+	sql_begin(&sql);
+	changes = read_changes(&sql, sql_run(&sql, statement, "o", relid));
+	sql_end(&sql);
+	return changes;
+}
+
 void
 outbox_done(const int64 *seqs, int n)
 {
@@ -186,7 +207,7 @@ outbox_refuse(const int64 *seqs, int n)
 void
 outbox_sent(const int64 *seqs, int n, int64 attempt)
 {
-	RUN("UPDATE sync.change SET attempt = $2 WHERE seq = ANY ($1)",
+	RUN("UPDATE sync.change SET attempt = nullif($2, 0) WHERE seq = ANY ($1)",
 		"Sl", seqs, n, attempt);
 }
 

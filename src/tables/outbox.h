@@ -36,7 +36,8 @@ typedef struct OutboxChange
  * of their row.
  * outbox_of_attempt: the changes that were sent with it.
  * outbox_of_rows: changes of rows that stand in the stage; outbox_of_ids: of
- * rows with these ids.
+ * rows with these ids; outbox_of_gone: updates of rows that are no longer in
+ * the table.
  */
 extern bool outbox_is_due(const char *server);
 extern TimestampTz outbox_next(const char *server);
@@ -44,6 +45,7 @@ extern List *outbox_take(const char *server, int max_rows);
 extern List *outbox_of_attempt(int64 attempt);
 extern List *outbox_of_rows(Oid relid, Oid stage);
 extern List *outbox_of_ids(Oid relid, List *ids);
+extern List *outbox_of_gone(Oid relid);
 
 /* What becomes of changes, by their numbers. */
 extern void outbox_done(const int64 *seqs, int n);
