@@ -37,6 +37,8 @@ OBJS = \
 	src/salesforce/soql.o \
 	src/salesforce/query.o \
 	src/salesforce/bulk.o \
+	src/salesforce/ingest.o \
+	src/salesforce/collections.o \
 	src/salesforce/csv.o \
 	src/salesforce/id.o \
 	src/salesforce/text.o \

@@ -631,10 +631,10 @@ take_result(SalesforceApi *api, ApiCall *call, const HttpResult *result)
 		return;
 	}
 	note_answer(api, result->answer);
+	call->answer = result->answer;
 	if (!is_refusal(result->answer->status))
 	{
 		call->fate = API_ANSWERED;
-		call->answer = result->answer;
 		return;
 	}
 	api_read_error(api, result->answer->status, result->answer->body.data);

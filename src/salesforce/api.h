@@ -153,8 +153,9 @@ typedef struct ApiCall
 	bool		once;			/* as in HttpRequest */
 
 	ApiFate		fate;
-	HttpAnswer *answer;			/* of API_ANSWERED */
-	ApiError	error;			/* of the others; status 0 = no answer */
+	HttpAnswer *answer;			/* of API_ANSWERED and API_REFUSED */
+	ApiError	error;			/* of all but API_ANSWERED; status 0 = no
+								 * answer */
 	bool		session_ended;	/* refused, and a new login may cure it */
 } ApiCall;
 

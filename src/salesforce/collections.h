@@ -16,6 +16,8 @@
 #define COLLECTION_MAX_RECORDS	200
 /* Runs of records of one type in a create or update (§2.7). */
 #define COLLECTION_MAX_CHUNKS	10
+/* Subrequests of a Composite request (§2.8). */
+#define COMPOSITE_MAX_RECORDS	25
 
 typedef enum WriteVerb
 {
@@ -39,8 +41,8 @@ typedef enum RecordRefusal
 typedef struct WriteField
 {
 	const char *name;
-	const char *value;			/* text as JSON wants it for the kind; NULL =
-								 * null */
+	const char *value;			/* text as JSON wants it for the kind, in the
+								 * database's encoding; NULL = null */
 	bool		bare;			/* number or boolean: not quoted */
 } WriteField;
 
@@ -74,32 +76,52 @@ typedef struct WriteCall
 	/*
 	 * The answer of the call as a whole.  Not answered: nothing is known of its
 	 * records (lost answer: reset, time-out; or 5xx, which may have come after
-	 * the work was done).  Refused: nothing was done (4xx), refusal says why.
+	 * the work was done).  Refused: nothing was done (4xx, or no connection
+	 * came about: refusal.status 0), refusal says why.  The records say the
+	 * same each; of a call under conditions that went out as several requests
+	 * some may have been answered and some not.
 	 */
 	bool		answered;
 	bool		refused;
-	bool		in_doubt_now;	/* not answered, and may still be running there:
-								 * no HTTP answer at all */
+	bool		in_doubt_now;	/* of what was not answered some may still be
+								 * running there: no HTTP answer at all, or
+								 * the words of a gateway, which does not wait
+								 * for the org */
 	ApiError	refusal;
 	char	   *failure;		/* why there was no answer */
 } WriteCall;
 
 /*
- * collections_write: all calls in flight together (as many as given; the
- * caller bounds it), outcomes in the structs; allocated in
- * CurrentMemoryContext.  Sends Sforce-Auto-Assign: FALSE (active assignment
- * rules would move the owner, §2.9), allOrNone false.  A 401 is answered by one
- * new login and one repetition, since nothing was done.  Raises only what
- * concerns the caller itself (cancel, out of memory, login refused).
- * Records of different types are to be sorted by type (at most
- * COLLECTION_MAX_CHUNKS runs).
+ * collections_write: all calls in flight together (eight at a time), outcomes
+ * in the structs; allocated in CurrentMemoryContext.  Sends Sforce-Auto-Assign:
+ * FALSE (active assignment rules would move the owner, §2.9), allOrNone false.
+ * A 401 is answered by one new login and one repetition, since nothing was
+ * done; nothing else is sent a second time.  Raises only what concerns the
+ * caller itself (cancel, out of memory, login refused, a call made up
+ * wrongly); when the new login is refused, the outcomes of the other calls
+ * stand in the structs already.
  *
- * A call with records under a condition (unmodified_since) goes through
- * Composite, up to 25 records in a call, else ERROR.
+ * Records of different types are to be sorted by type (at most
+ * COLLECTION_MAX_CHUNKS runs).  A record that no request can hold (a provisional
+ * id, a number that JSON has no form for) is refused here, RECORD_PARK, and
+ * does not keep the others from being sent.
+ *
+ * A call with records under a condition (unmodified_since) is an update and
+ * goes through Composite, up to COMPOSITE_MAX_RECORDS records, else ERROR.
+ * Values that Composite would take for a reference to another part of it
+ * ("@{...}", which nothing escapes) make its records go one by one.
  */
 extern void collections_write(SalesforceApi *api, WriteCall *calls, int n);
 
-/* Classifies a statusCode. */
+/*
+ * Classifies a statusCode.  With a message: also a lock that a trigger of the
+ * org met, which comes as CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY.
+ * RECORD_GONE is given only where the record itself is meant: the same code is
+ * used for a parent that is gone, then with the reference among the fields, and
+ * for any creation.
+ */
 extern RecordRefusal record_refusal(const char *code);
+extern RecordRefusal record_refusal_of(const char *code, const char *message,
+									   const List *fields, WriteVerb verb);
 
 #endif							/* SYNC_COLLECTIONS_H */

@@ -1,9 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * csv.c
- *	  CSV as Bulk results come, on its way to COPY; and written as they do.
+ *	  CSV as Bulk results come, on its way to COPY or read value by value; and
+ *	  written as they do.
  *
- * COPY parses the values.  What it cannot know is done here on the bytes that
+ * Where COPY reads, it parses the values.  What it cannot know is done here on the bytes that
  * pass by: each result page begins with a header line of its own, values may
  * hold NULs, and a body that was cut at the end of a row looks complete, so
  * that the records have to be counted.  Line ends inside quotes are no
@@ -22,6 +23,13 @@
 
 /* 800 columns with names of 80 characters take 64 kB. */
 #define MAX_HEADER (1024 * 1024)
+
+/* A record has 400,000 characters at the most (§4). */
+#define MAX_RECORD (16 * 1024 * 1024)
+#define PIECE_SIZE (16 * 1024)
+
+/* What next_byte returns at the end. */
+#define NO_BYTE (-1)
 
 void
 csv_begin(CsvPage *page, List *fields)
@@ -231,4 +239,144 @@ csv_append_quoted(StringInfo buf, const char *value)
 	}
 	appendStringInfoString(buf, value);
 	appendStringInfoChar(buf, '"');
+}
+
+void
+csv_append(StringInfo buf, const char *value)
+{
+	size_t		len = strlen(value);
+
+	if (strpbrk(value, ",\"\r\n") != NULL ||
+		(len > 0 && ((unsigned char) value[0] <= ' ' ||
+					 (unsigned char) value[len - 1] <= ' ')))
+		csv_append_quoted(buf, value);
+	else
+		appendBinaryStringInfo(buf, value, len);
+}
+
+/* ------------------------------------------------------------------------
+ * Reading values
+ * ------------------------------------------------------------------------
+ */
+
+CsvReader *
+csv_reader_create(CsvRead read, void *arg)
+{
+	CsvReader  *reader = palloc0(sizeof(CsvReader));
+
+	reader->read = read;
+	reader->arg = arg;
+	reader->piece = palloc(PIECE_SIZE);
+	initStringInfo(&reader->text);
+	reader->space = 32;
+	reader->starts = palloc(reader->space * sizeof(int));
+	reader->values = palloc(reader->space * sizeof(char *));
+	return reader;
+}
+
+/* The next byte that is no NUL, which is left to be taken by at++. */
+static inline int
+peek_byte(CsvReader *reader)
+{
+	for (;;)
+	{
+		while (reader->at < reader->end)
+		{
+			if (reader->piece[reader->at] != '\0')
+				return (unsigned char) reader->piece[reader->at];
+			reader->at++;
+		}
+		reader->at = 0;
+		reader->end = reader->read(reader->arg, reader->piece, PIECE_SIZE);
+		if (reader->end == 0)
+			return NO_BYTE;
+	}
+}
+
+static inline int
+next_byte(CsvReader *reader)
+{
+	int			c = peek_byte(reader);
+
+	if (c != NO_BYTE)
+		reader->at++;
+	return c;
+}
+
+static void
+begin_value(CsvReader *reader)
+{
+	if (reader->nvalues == reader->space)
+	{
+		reader->space *= 2;
+		reader->starts = repalloc(reader->starts,
+								  reader->space * sizeof(int));
+		reader->values = repalloc(reader->values,
+								  reader->space * sizeof(char *));
+	}
+	reader->starts[reader->nvalues++] = reader->text.len;
+	if (reader->text.len > MAX_RECORD)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a record in a result of Salesforce is too long")));
+}
+
+/* The rest of a quoted piece of a value, whose opening quote was taken. */
+static void
+read_quoted(CsvReader *reader)
+{
+	for (;;)
+	{
+		int			c = next_byte(reader);
+
+		if (c == NO_BYTE)
+			ereport(ERROR,
+					(errcode(ERRCODE_CONNECTION_FAILURE),
+					 errmsg("result of Salesforce is not complete"),
+					 errdetail("It ends inside a value.")));
+		if (c == '"')
+		{
+			if (peek_byte(reader) != '"')
+				return;
+			reader->at++;
+		}
+		appendStringInfoCharMacro(&reader->text, (char) c);
+	}
+}
+
+/* A value; returns what ended it: a comma, a line end, or the end of all. */
+static int
+read_value(CsvReader *reader)
+{
+	int			c;
+
+	begin_value(reader);
+	while ((c = next_byte(reader)) != NO_BYTE && c != ',' && c != '\n')
+	{
+		if (c == '"')
+			read_quoted(reader);
+		else if (c != '\r')
+			appendStringInfoCharMacro(&reader->text, (char) c);
+	}
+	appendStringInfoChar(&reader->text, '\0');
+	return c;
+}
+
+bool
+csv_reader_next(CsvReader *reader)
+{
+	int			c;
+	int			i;
+
+	while ((c = peek_byte(reader)) == '\n' || c == '\r')
+		reader->at++;
+	if (c == NO_BYTE)
+		return false;
+	resetStringInfo(&reader->text);
+	reader->nvalues = 0;
+	while (read_value(reader) == ',')
+		;
+	for (i = 0; i < reader->nvalues; i++)
+		reader->values[i] = reader->text.data + reader->starts[i];
+	return true;
 }

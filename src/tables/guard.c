@@ -223,10 +223,11 @@ guard_depend_on_extension(Oid relid, const char *name_of_trigger)
 	Oid			trigger = get_trigger_oid(relid, name_of_trigger, false);
 	List	   *name = list_make2(makeString("sync"), makeString("refuse_write"));
 	Oid			function = LookupFuncName(name, 0, NULL, false);
-	Oid			extension = getExtensionOfObject(ProcedureRelationId, function);
+	Oid			extension;
 	ObjectAddress from;
 	ObjectAddress to;
 
+	extension = getExtensionOfObject(ProcedureRelationId, function);
 	if (!OidIsValid(extension))
 		return;
 	ObjectAddressSet(from, TriggerRelationId, trigger);

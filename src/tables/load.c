@@ -7,9 +7,9 @@
  * come from a row source through COPY's callback.  That costs 3 % over reading
  * a local file, where any way through statements costs several times as much.
  *
- * COPY gives up at the first row that it does not like.  That is rare, so it is
- * only then that the source is read again in lots (records.c), which are
- * bisected (attempt.c) down to the rows at fault.
+ * COPY gives up at the first row that it does not like.  That is rare, so only
+ * then is the source read again in lots (records.c), which are bisected
+ * (attempt.c) down to the rows at fault.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -63,8 +63,8 @@ typedef struct Load
 } Load;
 
 /*
- * COPY's callback has no argument to say whose rows it is to read, so there can
- * be one load at a time in a process.
+ * COPY's callback has no argument to say whose rows it is to read, so there
+ * can be one load at a time in a process.
  */
 static Load *current = NULL;
 
@@ -133,7 +133,7 @@ column_nodes(List *columns)
 
 /*
  * Sources send UTF-8 whatever the database speaks.  Salesforce quotes all
- * values and has no empty ones, so that a quoted empty value is a NULL as well.
+ * values and has no empty ones, so a quoted empty value is a NULL as well.
  */
 static List *
 copy_options(List *columns)

@@ -3,10 +3,10 @@
  * merge.c
  *	  Changed rows into a live table: stage, drop what is unchanged, merge.
  *
- * The stage is a temporary table with the synced columns, filled by COPY.  From
- * there a join finds the rows that are older than the table's, or equal, which
- * then cost neither a lock nor WAL; the rest is written by one UPDATE, one
- * INSERT and one DELETE.  These, rather than INSERT ... ON CONFLICT, because
+ * The stage is a temporary table with the synced columns, filled by COPY.
+ * From there a join finds the rows that are older than the table's, or equal,
+ * which then cost neither a lock nor WAL; the rest is written by one UPDATE,
+ * one INSERT and one DELETE.  These, rather than INSERT ... ON CONFLICT, because
  * nobody else writes ids of Salesforce's into the table, because a row that is
  * updated then fires no INSERT triggers and uses up no defaults, and because
  * ON CONFLICT looks up each row twice and logs a lock on it.
@@ -49,11 +49,11 @@
 #define STAGE_NAME		"_sync_stage"
 #define STAGE			"pg_temp." STAGE_NAME
 
-/* The key of every synced table, and what marks a row as deleted in the org. */
+/* The key of every synced table, and what marks a row as deleted there. */
 #define ID_COLUMN		"id"
 #define DELETED_COLUMN	"isdeleted"
 
-/* How many ids are in memory, and in one attempt, while faults are looked for. */
+/* How many ids are in memory and in one attempt while faults are looked for. */
 #define LOT_IDS			4096
 
 /*
@@ -107,6 +107,7 @@ static void
 create_stage(Stage *stage)
 {
 	StringInfoData sql;
+	char	   *owner = GetUserNameFromId(relation_owner(stage->relid), false);
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "CREATE TEMPORARY TABLE " STAGE " AS SELECT ");
@@ -119,9 +120,7 @@ create_stage(Stage *stage)
 	resetStringInfo(&sql);
 	appendStringInfo(&sql, "ALTER TABLE " STAGE
 					 " ALTER COLUMN %s SET NOT NULL, OWNER TO %s",
-					 id_of(stage),
-					 quote_identifier(GetUserNameFromId(relation_owner(stage->relid),
-														false)));
+					 id_of(stage), quote_identifier(owner));
 	relation_run(sql.data);
 	CommandCounterIncrement();
 	stage->stage = find_stage();
@@ -298,7 +297,7 @@ update_statement(const Merge *merge, bool mark, const bool *false_columns)
 	return sql.data;
 }
 
-/* Rows that were deleted before they were ever seen here are not brought in. */
+/* Rows that were deleted before they were seen here are not brought in. */
 static char *
 insert_statement(const Merge *merge, const bool *false_columns)
 {
@@ -335,8 +334,8 @@ delete_statement(const Merge *merge)
 }
 
 /*
- * An id that was staged more than once: pages were read at different times, and
- * the row changed in between.  The newest counts, of equal ones the one that
+ * An id that was staged more than once: pages were read at different times,
+ * and the row changed in between.  The newest counts, of equal ones the one that
  * was read last.
  */
 static void
@@ -418,9 +417,9 @@ run_for(const Merge *merge, const char *sql, const char *first,
 		return relation_run(sql);
 	values[0] = CStringGetTextDatum(first);
 	values[1] = CStringGetTextDatum(last);
-	return relation_run_args(psprintf("%s AND s.%s >= $1 AND s.%s <= $2", sql,
-									  id_of(merge->stage), id_of(merge->stage)),
-							 2, types, values);
+	sql = psprintf("%s AND s.%s >= $1 AND s.%s <= $2", sql,
+				   id_of(merge->stage), id_of(merge->stage));
+	return relation_run_args(sql, 2, types, values);
 }
 
 /* In an attempt; counts only what has not been rolled back. */

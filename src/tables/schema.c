@@ -421,7 +421,8 @@ static void
 create_key(Oid relid)
 {
 	char	   *name = choose_index_name(relid, NULL, "pkey");
-	bool		partitioned = get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE;
+	char		relkind = get_rel_relkind(relid);
+	bool		partitioned = relkind == RELKIND_PARTITIONED_TABLE;
 	bool		has_other = find_indexes(relid, is_primary, 0) != NIL;
 
 	if (!partitioned || has_other)
@@ -649,9 +650,13 @@ drop_own_keys(Oid relid)
 		if (is_depended_on(index, constraint))
 			continue;
 		if (OidIsValid(constraint))
+		{
+			char	   *name = get_constraint_name(constraint);
+
 			relation_run(psprintf("ALTER TABLE %s DROP CONSTRAINT %s",
 								  relation_sql(relid),
-								  quote_identifier(get_constraint_name(constraint))));
+								  quote_identifier(name)));
+		}
 		else
 			relation_run(psprintf("DROP INDEX %s", relation_sql(index)));
 		CommandCounterIncrement();

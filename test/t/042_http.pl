@@ -61,7 +61,9 @@ sub stream
     return "SELECT check_stream('$wire->{url}$path', $piece)";
 }
 
-my $client = 'SELECT check_client(600, NULL)';
+# One that gives a busy machine its time, and one for what never comes.
+my $client = 'SELECT check_client(60000, NULL)';
+my $hasty = 'SELECT check_client(2000, NULL)';
 
 # Whole answers.
 is(result($client, 'SELECT md5((' . request('/text') . ")) = md5('200 ' || string_agg("
@@ -81,12 +83,13 @@ like(error_of($client, request('/text', 1_000_000)),
 for my $path ('/short', '/cut', '/stop')
 {
     my $expected = qr/^08006 \| answer from \S+ broke off \| GET $path: /;
-    like(error_of($client, request($path)), $expected, "$path: a cut body");
-    like(error_of($client, stream($path, 100)), $expected, "$path: a cut stream");
+    my $with = $path eq '/stop' ? $hasty : $client;
+    like(error_of($with, request($path)), $expected, "$path: a cut body");
+    like(error_of($with, stream($path, 100)), $expected, "$path: a cut stream");
 }
 for my $path ('/nothing', '/headers', '/garbage', '/hang')
 {
-    like(error_of($client, request("$path?secret=1")),
+    like(error_of($path eq '/hang' ? $hasty : $client, request("$path?secret=1")),
         qr{^08006 \| could not get an answer from \S+ \| GET $path: [^?]*$}, "$path: no answer");
 }
 
@@ -99,7 +102,7 @@ like(error_of($client, "SELECT check_request('GET', '$wire->{url}/text',"
 
 # Many at once.
 my @urls = map { "$wire->{url}$_" } ('/close') x 20, '/hang', '/short', '/text';
-is(result($client, "SELECT array(SELECT CASE WHEN length(x) > 1000 THEN 'long' ELSE left(x, 9) END"
+is(result($hasty, "SELECT array(SELECT CASE WHEN length(x) > 1000 THEN 'long' ELSE left(x, 9) END"
           . ' FROM unnest(check_many(ARRAY[' . join(', ', map { "'$_'" } @urls) . '])) x)'),
     '{' . join(',', ('ok') x 20, '"could not"', '"answer fr"', 'long') . '}',
     'many at once: each has its answer or its failure');

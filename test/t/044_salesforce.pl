@@ -36,7 +36,7 @@ sub login
       . join(', ', map { defined $c{$_} ? quote($c{$_}) : 'NULL' } @order) . ')';
 }
 
-my $client = 'SELECT check_client(600, NULL)';
+my $client = 'SELECT check_client(60000, NULL)';
 my @in = ($client, login());
 my $logged_in = "$info->{instance} $info->{org_id} $user->{id}";
 

@@ -124,6 +124,8 @@ for my $state ('08006', '22P02', '23505', '57014', '54000')
     like(error_of($node, "SELECT tt.load('acme.lead'::regclass::oid, '$all', " . bytes("1,x,no,t,,,\n") . ", source_fails => '$state')"),
         qr/ERROR:  $state: the source fails/, '... also on the careful way') unless $state eq '57014';
 }
+like(error_of($node, "SELECT tt.load('acme.lead'::regclass::oid, '$all', " . bytes("1,x,1,t,,,\n") . ", source_fails => '22P02!')"),
+    qr/ERROR:  22P02: the source fails/, '... without reading it again');
 like(error_of($node, "SELECT tt.load('acme.lead'::regclass::oid, '{id,gone}', " . bytes("1,x\n") . ')'),
     qr/42703: /, 'a column that is not there');
 value($node, 'CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM gone(); RETURN NEW; END $$; CREATE TRIGGER broken BEFORE INSERT ON acme.lead FOR EACH ROW EXECUTE FUNCTION broken()');
