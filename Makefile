@@ -22,6 +22,10 @@ OBJS = \
 	src/login.o \
 	src/step.o \
 	src/mapping.o \
+	src/push.o \
+	src/push_outcome.o \
+	src/push_doubt.o \
+	src/push_bulk.o \
 	src/pull.o \
 	src/fold.o \
 	src/conflict.o \
@@ -52,6 +56,8 @@ OBJS = \
 	src/tables/merge.o \
 	src/tables/records.o \
 	src/tables/capture.o \
+	src/tables/stamps.o \
+	src/tables/redirect.o \
 	src/tables/outbox.o \
 	src/tables/incoming.o \
 	src/tables/identity.o \

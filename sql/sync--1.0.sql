@@ -165,6 +165,7 @@ CREATE TABLE sync.attempt (
     started  timestamptz NOT NULL,   -- by the org's clock
     sent     timestamptz NOT NULL DEFAULT clock_timestamp(),
     in_doubt timestamptz,            -- no answer came: since when
+    may_run  boolean NOT NULL DEFAULT true,     -- it may still run over there
     job      text                    -- Bulk ingest job
 );
 
@@ -207,6 +208,7 @@ CREATE UNLOGGED TABLE sync.session (
     credentials   text NOT NULL,     -- which version of the credentials
     instance_url  text,
     access_token  text,
+    user_id       text,
     version       text,
     login_at      timestamptz NOT NULL,
     error_state   text,              -- SQLSTATE of a login that was refused
@@ -350,7 +352,7 @@ AS 'MODULE_PATHNAME', 'sync_set'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.set(name, text, text, text) IS
-'Sets an option of a synced object: fields, exclude (lists of API names; columns come and go with them), "where" (a SOQL condition), on_delete (delete, mark), interval (its own pause between pulls), direction (from). NULL takes it back to the default. Errors: fdw_invalid_option_name, invalid_parameter_value, fdw_invalid_column_name, and what the org says of a condition. The caller must own the server.';
+'Sets an option of a synced object: fields, exclude (lists of API names; columns come and go with them), "where" (a SOQL condition), on_delete (delete, mark), interval (its own pause between pulls), direction (from, both, to), conflict (salesforce, local, latest: who wins when both sides changed a field), external_id (creates become upserts by this field), push_deletes (on, off), unmodified_since (on: never overwrite a record that changed since it was read). NULL takes it back to the default. Errors: fdw_invalid_option_name, invalid_parameter_value, fdw_invalid_column_name, and what the org says of a condition. The caller must own the server.';
 
 CREATE FUNCTION sync.disable(server name, object text DEFAULT NULL, drop_table boolean DEFAULT false)
 RETURNS void
@@ -391,6 +393,30 @@ LANGUAGE C STRICT VOLATILE;
 
 COMMENT ON FUNCTION sync.stop() IS
 'Ends the workers of this database''s servers that the caller owns, until sync.start; returns for how many servers.';
+
+CREATE FUNCTION sync.retry(server name, object text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'sync_retry'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION sync.retry(name, text) IS
+'Sends changes that Salesforce refused, or that wait for their next attempt, again at once; returns how many. The caller must own the server.';
+
+CREATE FUNCTION sync.discard(seq bigint)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sync_discard'
+LANGUAGE C STRICT VOLATILE;
+
+COMMENT ON FUNCTION sync.discard(bigint) IS
+'Gives a change in sync.outbox up: the row goes back to what Salesforce has, a row that was never created there is deleted. The caller must own the server.';
+
+CREATE FUNCTION sync.resolve(id text)
+RETURNS text
+AS 'MODULE_PATHNAME', 'sync_resolve'
+LANGUAGE C STRICT STABLE;
+
+COMMENT ON FUNCTION sync.resolve(text) IS
+'The Salesforce id that a provisional id (~ and a number) has become; NULL if it has not yet. Any other id as it is.';
 
 CREATE FUNCTION sync.now(server name, object text DEFAULT NULL)
 RETURNS SETOF sync.log
@@ -465,6 +491,8 @@ SELECT o.server,
            WHEN NOT o.enabled OR s.paused OR NOT s.running THEN NULL
            ELSE greatest(coalesce(p.due, sp.next_cycle), p.retry_at, sp.retry_at)
        END AS next_due,
+       (SELECT count(*) FROM sync.change c
+         WHERE c.relation = o.relation AND c.state = 'p') AS queue,
        (SELECT count(*) FROM sync.failures f
          WHERE f.server = o.server AND f.object = o.object
            AND f.record IS NOT NULL) AS refused,
@@ -481,6 +509,70 @@ COMMENT ON TABLE sync.log IS
 'What was done: each row one operation (copy, pull, schema; ask: the questions that all objects share) with its counts. Rows of one cycle have the same run.';
 COMMENT ON TABLE sync.failures IS
 'What went wrong and has not gone well since: steps (record is null), and rows that PostgreSQL refused (record is the Salesforce id).';
+
+CREATE VIEW sync.outbox AS
+SELECT c.seq,
+       o.server,
+       o.object,
+       c.relation AS "table",
+       c.id AS record,
+       c.local_id,
+       CASE c.operation WHEN 'I' THEN 'insert' WHEN 'U' THEN 'update' ELSE 'delete' END AS operation,
+       c.changes,
+       c.captured,
+       CASE
+           WHEN c.attempt IS NOT NULL THEN 'sent'
+           WHEN c.state = 'r' THEN 'refused'
+           ELSE 'waiting'
+       END AS state,
+       c.attempts,
+       c.next_attempt
+  FROM sync.change c
+  LEFT JOIN sync.object o USING (relation)
+ ORDER BY c.seq;
+
+COMMENT ON VIEW sync.outbox IS
+'Local changes that have not reached Salesforce yet: changes holds the changed columns with old and new values. state: waiting, sent (the answer is not there yet, or was lost and is being looked up), refused (see sync.failures).';
+COMMENT ON TABLE sync.conflicts IS
+'Fields that both sides changed: what both had last, what Salesforce had, what was here, who won, and by which rule. field is null where a row was deleted on one side.';
+
+CREATE VIEW sync.backlog AS
+WITH done AS (
+    SELECT server, object,
+           sum(new + updated + deleted + skipped) FILTER (WHERE operation IN ('copy', 'pull')) AS pulled,
+           sum(new + updated + deleted) FILTER (WHERE operation = 'push') AS pushed
+      FROM sync.log
+     WHERE started > now() - interval '24 hours'
+     GROUP BY server, object
+), rows AS (
+    SELECT o.server, o.object, 'from Salesforce' AS direction,
+           CASE WHEN p.state IN ('new', 'copying') THEN greatest(p.job_records - p.rows, 0) ELSE 0 END AS waiting,
+           d.pulled AS done,
+           NULL::timestamptz AS oldest
+      FROM sync.object o
+      JOIN sync.progress p USING (server, object)
+      LEFT JOIN done d USING (server, object)
+     WHERE o.enabled AND o.direction <> 'to'
+    UNION ALL
+    SELECT o.server, o.object, 'to Salesforce',
+           (SELECT count(*) FROM sync.change c WHERE c.relation = o.relation AND c.state = 'p'),
+           d.pushed,
+           (SELECT min(captured) FROM sync.change c WHERE c.relation = o.relation AND c.state = 'p')
+      FROM sync.object o
+      LEFT JOIN done d USING (server, object)
+     WHERE o.enabled AND o.direction <> 'from'
+)
+SELECT server, object, direction, waiting,
+       round(coalesce(done, 0) / 24.0, 1) AS rows_per_hour,
+       CASE WHEN waiting = 0 THEN interval '0'
+            WHEN done > 0 THEN date_trunc('second', waiting / done * interval '24 hours')
+       END AS estimated,
+       CASE WHEN oldest < now() - interval '10 minutes' THEN 'growing' ELSE 'normal' END AS trend
+  FROM rows
+ ORDER BY server, object, direction;
+
+COMMENT ON VIEW sync.backlog IS
+'Rows waiting in each direction, how many went through in the last 24 hours, how long the rest would take at that rate, and whether it grows: changes that have waited for ten minutes.';
 
 CREATE VIEW sync.usage AS
 SELECT c.server,
@@ -507,4 +599,6 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sync FROM PUBLIC;
 GRANT USAGE ON SCHEMA sync TO PUBLIC;
 GRANT EXECUTE ON FUNCTION sync.applying(), sync.own_write(), sync.refuse_write(),
     sync.capture(), sync.refuse_truncate(), sync.provisional_id() TO PUBLIC;
-GRANT SELECT ON sync.status, sync.log, sync.failures, sync.usage TO pg_monitor;
+GRANT EXECUTE ON FUNCTION sync.resolve(text) TO PUBLIC;
+GRANT SELECT ON sync.status, sync.log, sync.failures, sync.usage, sync.outbox,
+    sync.conflicts, sync.backlog TO pg_monitor;

@@ -344,6 +344,8 @@ copy_object(Org *org, SyncObject *object, SyncCounts *counts)
 	copy.names = mapping_field_names(copy.fields);
 	copy.columns = mapping_column_names(copy.fields);
 
+	if (object->direction == DIRECTION_TO && object->state == STATE_NEW)
+		object->state = STATE_INDEXING;
 	if (object->state == STATE_COPYING && !goes_by_query(object))
 		restart_if_lost(&copy);
 	if (object->state == STATE_NEW && !unless_unsupported(&copy, create_job))

@@ -266,7 +266,7 @@ is_wanted(const Cycle *cycle, const SyncObject *object, const char *only)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (object->state != STATE_LIVE)
+	if (object->state != STATE_LIVE || object->direction == DIRECTION_TO)
 		return false;
 	if (cycle->now)
 		return only == NULL || pg_strcasecmp(only, object->object) == 0;
@@ -487,6 +487,21 @@ log_questions(Cycle *cycle, TimestampTz started, int64 calls)
 	catalog_log_whole(cycle->run, cycle->org->server->name, NULL, "ask",
 					  started, &counts, "done");
 	step_end();
+}
+
+void
+cycle_pull_object(Cycle *cycle, SyncObject *object)
+{
+	Cycle		now = *cycle;
+	Pull	   *pull = palloc0(sizeof(Pull));
+	TimestampTz started = GetCurrentTimestamp();
+	SyncCounts	counts = {0};
+
+	now.now = true;
+	pull->object = object;
+	pull_prepare(pull, cycle->org);
+	ask_everything(&now, list_make1(pull));
+	pull_apply(pull, cycle->org, started, object->due, true, &counts);
 }
 
 static void

@@ -27,6 +27,9 @@ typedef struct Cycle
  * of the one named).  Failures of single objects are recorded and do not
  * stop the others; a failure of the org as a whole is raised.
  *
+ * cycle_pull_object: the increment of one object that the caller has locked,
+ * up to now; errors are the caller's.
+ *
  * cycle_copy: first copy of one object, from where it stopped.
  *
  * cycle_failed: records an error of a step of a server (object NULL) or
@@ -36,6 +39,7 @@ typedef struct Cycle
  * cycle_count_calls: adds the calls made since the last time to sync.calls.
  */
 extern void cycle_run(Cycle *cycle, const char *object);
+extern void cycle_pull_object(Cycle *cycle, SyncObject *object);
 extern bool cycle_copy(Cycle *cycle, const char *object);
 extern void cycle_failed(const char *server, const SyncObject *object,
 						 const char *operation, int failures,

@@ -42,6 +42,7 @@ typedef struct StoredSession
 	bool		current;		/* made with today's credentials */
 	char	   *instance_url;
 	char	   *access_token;	/* NULL: the login was refused */
+	char	   *user_id;
 	char	   *version;
 	char	   *error_state;
 	char	   *error_message;
@@ -60,7 +61,7 @@ read_session(const ServerOptions *server)
 	if (sql_run(&sql,
 				"SELECT generation, credentials = $2, instance_url,"
 				" access_token, version, error_state, error_message,"
-				" error_detail, error_hint"
+				" error_detail, error_hint, user_id"
 				" FROM sync.session WHERE serverid = $1",
 				"ot", server->serverid, credentials_version(server)) > 0)
 	{
@@ -73,6 +74,7 @@ read_session(const ServerOptions *server)
 		result->error_message = sql_text(&sql, 0, 7);
 		result->error_detail = sql_text(&sql, 0, 8);
 		result->error_hint = sql_text(&sql, 0, 9);
+		result->user_id = sql_text(&sql, 0, 10);
 	}
 	sql_end(&sql);
 	step_end();
@@ -122,20 +124,21 @@ store_session(const ServerOptions *server, const Session *session,
 				   "INSERT INTO sync.session AS s (serverid, generation,"
 				   " credentials, instance_url, access_token, version,"
 				   " login_at, error_state, error_message, error_detail,"
-				   " error_hint)"
-				   " VALUES ($1, 1, $2, $3, $4, $5, now(), $6, $7, $8, $9)"
+				   " error_hint, user_id)"
+				   " VALUES ($1, 1, $2, $3, $4, $5, now(), $6, $7, $8, $9, $10)"
 				   " ON CONFLICT (serverid) DO UPDATE SET"
 				   " generation = s.generation + 1, credentials = $2,"
 				   " instance_url = $3, access_token = $4, version = $5,"
 				   " login_at = now(), error_state = $6, error_message = $7,"
-				   " error_detail = $8, error_hint = $9",
-				   "otttttttt", server->serverid, credentials_version(server),
+				   " error_detail = $8, error_hint = $9, user_id = $10",
+				   "ottttttttt", server->serverid, credentials_version(server),
 				   session ? session->instance_url : NULL,
 				   session ? session->access_token : NULL, version,
 				   error ? unpack_sql_state(error->sqlerrcode) : NULL,
 				   error ? error->message : NULL,
 				   error ? error->detail : NULL,
-				   error ? error->hint : NULL);
+				   error ? error->hint : NULL,
+				   session ? session->user_id : NULL);
 	sql_end(&sql);
 	step_end();
 }
@@ -300,6 +303,7 @@ ensure_session(Org *org, const char *refused_token)
 	{
 		MemoryContext old = MemoryContextSwitchTo(org->context);
 
+		org->user_id = session->user_id ? pstrdup(session->user_id) : NULL;
 		org->api->version = pstrdup(session->version);
 		MemoryContextSwitchTo(old);
 	}

@@ -725,9 +725,8 @@ check_table(Work *work)
 			 errhint("Undo the change, or leave the field out with sync.set(..., 'exclude', ...).")));
 }
 
-void
-pull_apply(Pull *pull, Org *org, TimestampTz started, TimestampTz due,
-		   bool immediately, SyncCounts *counts)
+static Work *
+create_work(Pull *pull, Org *org, TimestampTz started, SyncCounts *counts)
 {
 	Work	   *work = palloc0(sizeof(Work));
 
@@ -742,6 +741,26 @@ pull_apply(Pull *pull, Org *org, TimestampTz started, TimestampTz due,
 	work->context = AllocSetContextCreate(CurrentMemoryContext,
 										  "sync pull page",
 										  ALLOCSET_DEFAULT_SIZES);
+	return work;
+}
+
+void
+pull_records(Org *org, SyncObject *object, List *ids, SyncCounts *counts)
+{
+	Pull	   *pull = palloc0(sizeof(Pull));
+
+	pull->object = object;
+	step_begin();
+	pull->fields = catalog_fields(object);
+	step_end();
+	pull_ids(create_work(pull, org, GetCurrentTimestamp(), counts), ids);
+}
+
+void
+pull_apply(Pull *pull, Org *org, TimestampTz started, TimestampTz due,
+		   bool immediately, SyncCounts *counts)
+{
+	Work	   *work = create_work(pull, org, started, counts);
 
 	check_refusal(work, pull->updated);
 	check_refusal(work, pull->deleted);

@@ -408,12 +408,13 @@ static bool
 check_target(Push *push, PushObject *target, List *ids)
 {
 	List	   *changed = NIL;
+	SyncCounts	pulled = {0};
 	ListCell   *lc;
 
 	if (list_length(ids) > push_bulk_threshold)
 	{
 		/* So many that reading what is new costs less than asking for each. */
-		pull_object(push->cycle, target->object, &target->counts);
+		cycle_pull_object(push->cycle, target->object);
 		changed = ids;
 	}
 	else
@@ -432,8 +433,7 @@ check_target(Push *push, PushObject *target, List *ids)
 			}
 		}
 		if (changed != NIL)
-			pull_records(push->cycle, target->object, changed,
-						 &target->counts);
+			pull_records(push->org, target->object, changed, &pulled);
 	}
 	foreach(lc, ids)
 		note_checked(push, (char *) lfirst(lc));
@@ -773,7 +773,7 @@ finish_call(Push *push, PushCall *call)
 	}
 	step_begin();
 	if (in_doubt && call->attempt)
-		attempt_in_doubt(call->attempt);
+		attempt_in_doubt(call->attempt, call->call.in_doubt_now);
 	else
 		push_note_outcomes(push, call->rows, call->attempt);
 	step_end();
@@ -837,10 +837,12 @@ send_calls(Push *push, List *calls)
 	}
 }
 
-/* Rows of one verb and object; the others stay in *rows. */
+/* The rows of the first one's verb and object; the others stay in *rows. */
 static List *
-take_group(List **rows, WriteVerb *verb, PushObject **target)
+take_group(List **rows)
 {
+	PushRow    *first = (PushRow *) linitial(*rows);
+	WriteVerb	verb = verb_of(first);
 	List	   *group = NIL;
 	List	   *others = NIL;
 	ListCell   *lc;
@@ -849,12 +851,7 @@ take_group(List **rows, WriteVerb *verb, PushObject **target)
 	{
 		PushRow    *row = (PushRow *) lfirst(lc);
 
-		if (group == NIL)
-		{
-			*verb = verb_of(row);
-			*target = row->target;
-		}
-		if (row->target == *target && verb_of(row) == *verb)
+		if (row->target == first->target && verb_of(row) == verb)
 			group = lappend(group, row);
 		else
 			others = lappend(others, row);
@@ -870,14 +867,14 @@ send_rows(Push *push, List *rows)
 
 	while (rows != NIL)
 	{
-		WriteVerb	verb;
-		PushObject *target;
-		List	   *group = take_group(&rows, &verb, &target);
+		List	   *group = take_group(&rows);
+		PushObject *target = ((PushRow *) linitial(group))->target;
+		WriteVerb	verb = verb_of((PushRow *) linitial(group));
 
 		if (list_length(group) > push_bulk_threshold &&
 			!(verb == WRITE_UPDATE && target->object->unmodified_since))
-			push_by_bulk(push, target, verb, group);
-		else
+			group = push_by_bulk(push, target, verb, group);
+		if (group != NIL)
 			calls = list_concat(calls, cut_into_calls(group, verb, target));
 	}
 	send_calls(push, calls);
@@ -1028,28 +1025,28 @@ create_checked(Push *push)
 								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-static void
-run_rounds(Push *push)
+/* A round with its memory and locks. */
+static bool
+guarded_round(Push *push)
 {
-	bool		more = true;
+	MemoryContext old = MemoryContextSwitchTo(push->round);
+	volatile bool more = false;
 
-	while (more)
+	PG_TRY();
 	{
-		MemoryContext old = MemoryContextSwitchTo(push->round);
-
-		PG_TRY();
-		{
-			more = push_round(push);
-		}
-		PG_FINALLY();
-		{
-			unlock_targets(push);
-		}
-		PG_END_TRY();
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(push->round);
-		CHECK_FOR_INTERRUPTS();
+		more = push_round(push);
 	}
+	PG_CATCH();
+	{
+		unlock_targets(push);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	unlock_targets(push);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(push->round);
+	CHECK_FOR_INTERRUPTS();
+	return more;
 }
 
 TimestampTz
@@ -1060,7 +1057,7 @@ push_run(Cycle *cycle)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Push	   *push = palloc0(sizeof(Push));
-	TimestampTz again = 0;
+	volatile TimestampTz again = 0;
 
 	push->cycle = cycle;
 	push->org = cycle->org;
@@ -1076,7 +1073,8 @@ push_run(Cycle *cycle)
 	PG_TRY();
 	{
 		again = push_resolve_doubts(push);
-		run_rounds(push);
+		while (guarded_round(push))
+			;
 		if (replace_ids(push) > 0)
 			again = GetCurrentTimestamp() + REPLACE_RETRY;
 	}

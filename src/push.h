@@ -68,11 +68,22 @@ extern TimestampTz push_backoff(int attempts);
 /* push_doubt.c: attempts whose answer was lost. */
 extern TimestampTz push_resolve_doubts(Push *push);
 
-/* push_bulk.c: many rows of one verb as an ingest job. */
-extern void push_by_bulk(Push *push, PushObject *target, WriteVerb verb,
+/*
+ * push_bulk.c: many rows of one verb as ingest jobs; returns those that cannot
+ * go that way.
+ */
+extern List *push_by_bulk(Push *push, PushObject *target, WriteVerb verb,
 						 List *rows);
-extern bool push_finish_job(Push *push, PushObject *target,
-							const OutboxAttempt *attempt, List *rows);
+
+typedef enum JobEnd
+{
+	JOB_SETTLED,
+	JOB_RUNNING,				/* ask again later */
+	JOB_UNKNOWN					/* the org does not know it any more */
+} JobEnd;
+
+extern JobEnd push_finish_job(Push *push, PushObject *target,
+							  const OutboxAttempt *attempt, List *rows);
 
 /* push.c, for the others */
 extern PushObject *push_object(Push *push, Oid relid);

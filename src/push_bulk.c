@@ -116,7 +116,8 @@ row_key(const Job *job, const char *const *values)
 
 	for (int i = 0; i < n; i++)
 	{
-		const char *v = values[i] ? values[i] : "";
+		const char *v = values[i] && strcmp(values[i], "#N/A") != 0
+			? values[i] : "";
 		char	   *copy = palloc(strlen(v) + 1);
 		char	   *to = copy;
 
@@ -164,11 +165,12 @@ prepare_job(Job *job, PushObject *target, WriteVerb verb, List *rows)
 }
 
 /*
- * The upload.  Returns the rows that are in it; those that CSV cannot carry
- * (the text "#N/A") or that are over the size stay in *left.
+ * The upload.  Returns the rows that are in it.  What is over the size is left
+ * for another job (*left), what CSV cannot carry (the text "#N/A") for another
+ * way (*unfit).
  */
 static List *
-build_csv(Job *job, List *rows, StringInfo csv, List **left)
+build_csv(Job *job, List *rows, StringInfo csv, List **left, List **unfit)
 {
 	int			n = list_length(job->fields);
 	const char **values = palloc(sizeof(char *) * n);
@@ -183,7 +185,12 @@ build_csv(Job *job, List *rows, StringInfo csv, List **left)
 		int			before = csv->len;
 
 		fill_values(job, row, values, nulls);
-		if (!ingest_row(csv, values, nulls, n) || csv->len > INGEST_MAX_BYTES)
+		if (!ingest_row(csv, values, nulls, n))
+		{
+			*unfit = lappend(*unfit, row);
+			continue;
+		}
+		if (csv->len > INGEST_MAX_BYTES)
 		{
 			csv->len = before;
 			csv->data[before] = '\0';
@@ -220,7 +227,7 @@ take_result(const IngestRow *result, void *arg)
 	row->record.code = pstrdup(result->code ? result->code : "");
 	row->record.message = pstrdup(result->message ? result->message : "");
 	row->record.error_fields = list_copy(result->error_fields);
-	row->record.refusal = record_refusal(row->record.code);
+	row->record.refusal = result->refusal;
 }
 
 /* The whole job was refused: so is each row that it did not do. */
@@ -246,7 +253,8 @@ refuse_rest(List *rows, const IngestJob *job)
 static void
 finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
 {
-	ingest_results(push->org->api, ingest, job->fields, take_result, job);
+	ingest_results(push->org->api, ingest, job->verb, job->fields,
+				   take_result, job);
 	if (ingest->state == INGEST_FAILED)
 		refuse_rest(rows, ingest);
 	step_begin();
@@ -255,83 +263,91 @@ finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
 	ingest_delete(push->org->api, ingest->id);
 }
 
-void
+/* One job; rows left over for another one or another way as in build_csv. */
+static void
+run_job(Push *push, PushObject *target, WriteVerb verb, List *rows,
+		List **left, List **unfit)
+{
+	StringInfoData csv;
+	IngestJob  *ingest;
+	Job			job;
+	List	   *in;
+	int64		attempt;
+	int64	   *seqs;
+	int			n;
+
+	prepare_job(&job, target, verb, rows);
+	initStringInfo(&csv);
+	in = build_csv(&job, rows, &csv, left, unfit);
+	if (in == NIL)
+		return;
+	ingest = ingest_create(push->org->api, target->object->object, verb,
+						   target->object->external_id);
+	seqs = push_numbers(in, &n);
+	step_begin();
+	attempt = attempt_begin(push->server, target->object->object,
+							verb_names[verb], api_now(push->org->api));
+	attempt_has_job(attempt, ingest->id);
+	outbox_sent(seqs, n, attempt);
+	step_end();
+	ingest_upload(push->org->api, ingest, &csv);
+	pfree(csv.data);
+	ingest_wait(push->org->api, ingest);
+	finish(push, &job, ingest, in, attempt);
+}
+
+List *
 push_by_bulk(Push *push, PushObject *target, WriteVerb verb, List *rows)
 {
+	List	   *unfit = NIL;
+
 	while (rows != NIL)
 	{
-		MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-													  "sync ingest job",
-													  ALLOCSET_DEFAULT_SIZES);
-		MemoryContext old = MemoryContextSwitchTo(context);
 		List	   *left = NIL;
-		List	   *in;
-		StringInfoData csv;
-		IngestJob  *ingest;
-		Job			job;
-		int64		attempt;
-		int64	   *seqs;
-		int			n;
 
-		prepare_job(&job, target, verb, rows);
-		initStringInfo(&csv);
-		in = build_csv(&job, rows, &csv, &left);
-		ingest = ingest_create(push->org->api, target->object->object, verb,
-							   target->object->external_id);
-		seqs = push_numbers(in, &n);
-		step_begin();
-		attempt = attempt_begin(push->server, target->object->object,
-								verb_names[verb], api_now(push->org->api));
-		attempt_has_job(attempt, ingest->id);
-		outbox_sent(seqs, n, attempt);
-		step_end();
-		ingest_upload(push->org->api, ingest, &csv);
-		ingest_wait(push->org->api, ingest);
-		finish(push, &job, ingest, in, attempt);
-
-		MemoryContextSwitchTo(old);
-		left = in == NIL ? NIL : list_copy(left);
+		run_job(push, target, verb, rows, &left, &unfit);
 		rows = left;
-		MemoryContextDelete(context);
 	}
+	return unfit;
 }
 
 /*
- * A job of which only the id is known; true if it is settled.
+ * A job of which only the id is known.
  */
-bool
+JobEnd
 push_finish_job(Push *push, PushObject *target, const OutboxAttempt *attempt,
 				List *rows)
 {
-	IngestJob	ingest = {0};
-	StringInfoData csv;
+	IngestJob  *ingest = ingest_known(attempt->job);
 	List	   *left = NIL;
 	List	   *in;
+	StringInfoData csv;
 	Job			job;
 	WriteVerb	verb = WRITE_CREATE;
 
-	for (int i = 0; i < lengthof(verb_names); i++)
+	for (size_t i = 0; i < lengthof(verb_names); i++)
 	{
 		if (strcmp(verb_names[i], attempt->verb) == 0)
 			verb = (WriteVerb) i;
 	}
-	prepare_job(&job, target, verb, rows);
-	initStringInfo(&csv);
-	in = build_csv(&job, rows, &csv, &left);
-	ingest.id = attempt->job;
-	ingest.version = push->org->api->version;
-	ingest_poll(push->org->api, &ingest);
-	if (ingest.state == INGEST_RUNNING)
-		return false;
-	if (ingest.state == INGEST_OPEN || ingest.state == INGEST_GONE)
+	ingest_poll(push->org->api, ingest);
+	if (ingest->state == INGEST_GONE && verb == WRITE_CREATE)
+		return JOB_UNKNOWN;
+	if (ingest->state == INGEST_RUNNING ||
+		(ingest->state == INGEST_OPEN &&
+		 !ingest_abort(push->org->api, ingest->id)))
+		return JOB_RUNNING;
+	if (ingest->state == INGEST_OPEN || ingest->state == INGEST_GONE)
 	{
-		if (ingest.state == INGEST_OPEN)
-			ingest_abort(push->org->api, ingest.id);
 		step_begin();
 		push_give_back(rows, attempt->attempt);
 		step_end();
-		return true;
+		return JOB_SETTLED;
 	}
-	finish(push, &job, &ingest, list_concat(in, left), attempt->attempt);
-	return true;
+	prepare_job(&job, target, verb, rows);
+	initStringInfo(&csv);
+	in = build_csv(&job, rows, &csv, &left, &left);
+	pfree(csv.data);
+	finish(push, &job, ingest, list_concat(in, left), attempt->attempt);
+	return JOB_SETTLED;
 }

@@ -25,6 +25,7 @@
 #include "mapping.h"
 #include "pull.h"
 #include "push.h"
+#include "salesforce/json.h"
 #include "salesforce/query.h"
 #include "salesforce/soql.h"
 #include "step.h"
@@ -111,6 +112,17 @@ read_candidates(Push *push, PushObject *target, List *names,
 	forboth(lc, candidates, lc2, taken)
 		((Candidate *) lfirst(lc))->taken = lfirst(lc2) != NULL;
 	return candidates;
+}
+
+/* "...+0000" as REST writes it, to "...Z" as the outbox has it. */
+static char *
+normal_datetime(char *json)
+{
+	size_t		n = strlen(json);
+
+	if (n > 7 && strcmp(json + n - 6, "+0000\"") == 0)
+		strcpy(json + n - 6, "Z\"");
+	return json;
 }
 
 /* A value of the org as the JSON of the outbox. */
@@ -229,7 +241,7 @@ look_up(Push *push, PushObject *target, const OutboxAttempt *attempt,
 											 attempt->started);
 	List	   *missing = match_rows(rows, candidates);
 	List	   *found = list_difference_ptr(rows, missing);
-	bool		settled = missing == NIL || attempt->answered ||
+	bool		settled = missing == NIL || !attempt->may_run ||
 		!may_still_run(attempt);
 
 	step_begin();
@@ -260,7 +272,12 @@ resolve(Push *push, const OutboxAttempt *attempt)
 		return true;
 	target = ((PushRow *) linitial(rows))->target;
 	if (attempt->job)
-		return push_finish_job(push, target, attempt, rows);
+	{
+		JobEnd		end = push_finish_job(push, target, attempt, rows);
+
+		if (end != JOB_UNKNOWN)
+			return end == JOB_SETTLED;
+	}
 	return look_up(push, target, attempt, rows);
 }
 

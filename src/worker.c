@@ -55,8 +55,10 @@
 #include "evolve.h"
 #include "login.h"
 #include "pull.h"
+#include "push.h"
 #include "step.h"
 #include "tables/catalog.h"
+#include "tables/outbox.h"
 #include "worker.h"
 
 /* Settings */
@@ -187,33 +189,68 @@ wake_callback(XactEvent event, void *arg)
 		pending_wakes = NIL;
 }
 
-void
-worker_wake_at_commit(Oid serverid, bool start)
+static void
+add_wake(Oid serverid, int pid, bool start)
 {
 	static bool registered = false;
-	MemoryContext old;
-	PendingWake *wake;
-	ListCell   *lc;
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	PendingWake *wake = palloc(sizeof(PendingWake));
 
 	if (!registered)
 		RegisterXactCallback(wake_callback, NULL);
 	registered = true;
+	wake->serverid = serverid;
+	wake->pid = pid;
+	wake->start = start;
+	pending_wakes = lappend(pending_wakes, wake);
+	MemoryContextSwitchTo(old);
+}
+
+void
+worker_wake_at_commit(Oid serverid, bool start)
+{
+	ListCell   *lc;
+
 	foreach(lc, pending_wakes)
 	{
-		wake = (PendingWake *) lfirst(lc);
+		PendingWake *wake = (PendingWake *) lfirst(lc);
+
 		if (wake->serverid == serverid)
 		{
 			wake->start |= start;
 			return;
 		}
 	}
-	old = MemoryContextSwitchTo(TopTransactionContext);
-	wake = palloc(sizeof(PendingWake));
-	wake->serverid = serverid;
-	wake->pid = catalog_worker_pid(serverid);
-	wake->start = start;
-	pending_wakes = lappend(pending_wakes, wake);
-	MemoryContextSwitchTo(old);
+	add_wake(serverid, catalog_worker_pid(serverid), start);
+}
+
+/*
+ * The pid that serves the server looked up last; a worker that starts says so
+ * by an invalidation of sync.worker.
+ */
+static Oid	known_server = InvalidOid;
+static int	known_pid = 0;
+static Oid	worker_relid = InvalidOid;
+
+static void
+forget_pid(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == worker_relid)
+		known_server = InvalidOid;
+}
+
+void
+worker_wake_for_changes(Oid serverid)
+{
+	if (!OidIsValid(worker_relid))
+		CacheRegisterRelcacheCallback(forget_pid, (Datum) 0);
+	if (known_server != serverid)
+	{
+		worker_relid = catalog_worker_table();
+		known_pid = catalog_worker_pid(serverid);
+		known_server = serverid;
+	}
+	add_wake(serverid, known_pid, false);
 }
 
 /*
@@ -234,7 +271,13 @@ typedef struct ServerWorker
 	MemoryContext org_context;
 	List	   *copiers;		/* of CopierSlot * */
 	TimestampTz trimmed;
+	TimestampTz reconciled;
+	TimestampTz push_again;		/* 0 = when there is something new */
+	TimestampTz next_turn;		/* of all but pushing */
 } ServerWorker;
+
+/* What a worker does that concerns the org as a whole. */
+typedef void (*ServerTask) (ServerWorker *w);
 
 static void
 close_org(ServerWorker *w)
@@ -291,18 +334,28 @@ do_cycle(ServerWorker *w)
 	step_end();
 }
 
+static void
+do_push(ServerWorker *w)
+{
+	Cycle		cycle = {0};
+
+	cycle.org = current_org(w);
+	cycle.run = new_run();
+	w->push_again = push_run(&cycle);
+	(void) cycle_count_calls(w->org);
+}
+
 /*
- * Runs the cycle; a failure of the org as a whole is recorded, with the time
- * of the next try.
+ * A failure of the org as a whole is recorded, with the time of the next try.
  */
 static void
-guarded_cycle(ServerWorker *w)
+guarded(ServerWorker *w, ServerTask task)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
 	PG_TRY();
 	{
-		do_cycle(w);
+		task(w);
 	}
 	PG_CATCH();
 	{
@@ -524,6 +577,53 @@ cycle_is_due(const SyncServer *server, TimestampTz object_due)
 }
 
 /*
+ * Sends what waits; returns whether there was anything.  When more comes due
+ * by itself is noted.
+ */
+static bool
+push_turn(ServerWorker *w)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next;
+	bool		due;
+
+	if (w->server->retry_at > now)
+		return false;
+	step_begin();
+	due = outbox_is_due(w->server->name);
+	step_end();
+	if (!due && (w->push_again == 0 || w->push_again > now))
+		return false;
+	guarded(w, do_push);
+	step_begin();
+	next = outbox_next(w->server->name);
+	due = outbox_is_due(w->server->name);
+	step_end();
+	/* What could not be sent: its table is being copied, its parent refused. */
+	if (due)
+		next = now + USECS_PER_SEC;
+	if (next)
+		w->push_again = w->push_again ? Min(w->push_again, next) : next;
+	return true;
+}
+
+/* The server's row, after renames and restores were followed. */
+static void
+read_server(ServerWorker *w)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	step_begin();
+	if (now - w->reconciled > USECS_PER_MINUTE)
+	{
+		(void) catalog_reconcile();
+		w->reconciled = now;
+	}
+	w->server = catalog_server_by_oid(w->serverid);
+	step_end();
+}
+
+/*
  * One turn: returns how long to sleep, or -1 when there is nothing more to do
  * for this process.
  */
@@ -533,10 +633,7 @@ server_turn(ServerWorker *w)
 	TimestampTz copy_due;
 	TimestampTz object_due;
 
-	step_begin();
-	(void) catalog_reconcile();
-	w->server = catalog_server_by_oid(w->serverid);
-	step_end();
+	read_server(w);
 	if (w->server == NULL || !w->server->running)
 		return -1;
 	if (w->server->paused)
@@ -544,10 +641,12 @@ server_turn(ServerWorker *w)
 		close_org(w);
 		return WORKER_MAX_NAP_MS;
 	}
+	if (push_turn(w) && w->next_turn > GetCurrentTimestamp())
+		return until(w->next_turn, w->push_again, 0);
 	object_due = next_object_due(w);
 	if (cycle_is_due(w->server, object_due))
 	{
-		guarded_cycle(w);
+		guarded(w, do_cycle);
 		trim_log(w);
 		step_begin();
 		w->server = catalog_server_by_oid(w->serverid);
@@ -558,8 +657,10 @@ server_turn(ServerWorker *w)
 	}
 	copy_due = w->server->retry_at > GetCurrentTimestamp() ? 0 :
 		keep_copying(w);
-	return until(Max(w->server->next_cycle, w->server->retry_at), object_due,
-				 copy_due);
+	w->next_turn = GetCurrentTimestamp() + 1000 *
+		until(Max(w->server->next_cycle, w->server->retry_at), object_due,
+			  copy_due);
+	return until(w->next_turn, w->push_again, 0);
 }
 
 static void
@@ -653,6 +754,8 @@ now_once_guarded(const WorkerArgs *args, SyncServer *server, Cycle *cycle)
 	ListCell   *lc;
 
 	cycle->org = org_open(server->name);
+	if (!server->paused)
+		(void) push_run(cycle);
 	step_begin();
 	objects = catalog_objects(server->name);
 	step_end();
@@ -928,6 +1031,19 @@ worker_init(void)
 							"Sets above how many changed rows of an object a Bulk job is used.",
 							NULL, &pull_bulk_threshold, 10000, 0, 1000000,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.push_bulk_threshold",
+							"Sets above how many changes of one object a Bulk job sends them.",
+							NULL, &push_bulk_threshold, 2000, 1, 1000000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.push_concurrency",
+							"Sets how many calls that write to Salesforce are in flight at once.",
+							NULL, &push_concurrency, 4, 1, 8,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.lost_answer_wait",
+							"Sets for how long a request whose answer was lost may still be running in the org.",
+							"A record that is not found there is sent again only after that.",
+							&push_answer_wait, 120, 0, 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("sync.describe_interval",
 							"Sets how often an object's fields are looked at anew.",
 							NULL, &evolve_interval, 3600, 1, 604800,

@@ -42,13 +42,15 @@ typedef struct WorkerArgs
  * is interrupted.  ERROR with a hint when it cannot be started.
  * worker_wake_at_commit: the server's worker looks at its tables anew once
  * this transaction has committed, and one is started then if none is running.
- * worker_wake: sets the latch of the worker at once.
+ * worker_wake_for_changes: the same from a capture trigger, once for each
+ * transaction: looks up nothing that it knows already, and starts nothing.
  */
 struct BackgroundWorkerHandle;
 extern bool worker_launch(WorkerArgs *args,
 						  struct BackgroundWorkerHandle **handle);
 extern void worker_run_and_wait(WorkerArgs *args);
 extern void worker_wake_at_commit(Oid serverid, bool start);
+extern void worker_wake_for_changes(Oid serverid);
 extern bool worker_has_launcher(void);
 extern void worker_init(void);
 

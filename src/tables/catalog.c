@@ -662,6 +662,20 @@ catalog_rows_recovered(const SyncObject *object, Oid stage, TimestampTz since)
 	RUN(statement, "ntL", object->server, object->object, since);
 }
 
+void
+catalog_read_again(const SyncObject *object, const char *id)
+{
+	RUN("INSERT INTO sync.failures AS f (server, object, operation, record,"
+		" code, message, first_seen, last_seen)"
+		" VALUES ($1, $2, 'pull', $3, 'DISCARDED',"
+		" 'a local change was given up; the row is read again', now(),"
+		" '-infinity')"
+		" ON CONFLICT (server, coalesce(object, ''), operation,"
+		" coalesce(record, ''), code) DO UPDATE SET last_seen = '-infinity'",
+		"ntt", object->server, object->object, id);
+	catalog_cycle_at_once(object->server);
+}
+
 List *
 catalog_failed_records(const SyncObject *object, TimestampTz before,
 					   int limit)
@@ -721,6 +735,14 @@ catalog_worker_started(Oid serverid, int pid)
 	RUN("INSERT INTO sync.worker (serverid, pid) VALUES ($1, $2)"
 		" ON CONFLICT (serverid) DO UPDATE SET pid = $2",
 		"oi", serverid, pid);
+	CacheInvalidateRelcacheByRelid(catalog_worker_table());
+}
+
+/* Its invalidation says that a worker has started. */
+Oid
+catalog_worker_table(void)
+{
+	return get_relname_relid("worker", get_namespace_oid("sync", false));
 }
 
 int

@@ -177,7 +177,8 @@ extern void catalog_log_trim(const char *server, TimestampTz before);
  * step that has gone well (NULL object: of the server as a whole),
  * catalog_rows_recovered those of records that stand in the stage and were not
  * refused again since the given moment.  catalog_failed_records lists ids of
- * set-aside rows last tried before the given moment.
+ * set-aside rows last tried before the given moment; catalog_read_again puts
+ * one there that is to be read again with the next cycle.
  */
 extern void catalog_failure(const char *server, const char *object,
 							const char *operation, const char *record,
@@ -192,6 +193,7 @@ extern void catalog_step_recovered(const char *server, const char *object,
 								   const char *operation);
 extern void catalog_rows_recovered(const SyncObject *object, Oid stage,
 								   TimestampTz since);
+extern void catalog_read_again(const SyncObject *object, const char *id);
 extern List *catalog_failed_records(const SyncObject *object,
 									TimestampTz before, int limit);
 
@@ -202,6 +204,7 @@ extern void catalog_notify(const char *event, const char *server,
 /* The process that serves a server, for waking it. */
 extern void catalog_worker_started(Oid serverid, int pid);
 extern int	catalog_worker_pid(Oid serverid);
+extern Oid	catalog_worker_table(void);
 
 /*
  * Follows ALTER SERVER ... RENAME and a restored dump (other oids), and pauses

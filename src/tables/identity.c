@@ -310,25 +310,54 @@ identity_replace(const char *server, List **refused)
 	return left + list_length(*refused);
 }
 
+static List *
+look_up(List *keys, const char *statement)
+{
+	SqlScope	sql;
+	List	   *found = NIL;
+	uint64		n;
+
+	if (keys == NIL)
+		return NIL;
+	sql_begin(&sql);
+	n = sql_run(&sql, statement, "T", keys);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+		found = lappend(found, sql_text(&sql, i, 1));
+	sql_end(&sql);
+	return found;
+}
+
 List *
 identity_known(List *provisional)
 {
-	SqlScope	sql;
-	List	   *known = NIL;
-	uint64		n;
+	return look_up(provisional,
+				   "SELECT l.id FROM unnest($1) WITH ORDINALITY AS u (k, n)"
+				   " LEFT JOIN sync.local_id l ON l.provisional = u.k"
+				   " ORDER BY u.n");
+}
 
-	if (provisional == NIL)
-		return NIL;
-	sql_begin(&sql);
-	n = sql_run(&sql,
-				"SELECT l.id FROM unnest($1) WITH ORDINALITY AS u (p, n)"
-				" LEFT JOIN sync.local_id l ON l.provisional = u.p"
-				" ORDER BY u.n", "T", provisional);
-	MemoryContextSwitchTo(sql.caller);
-	for (uint64 i = 0; i < n; i++)
-		known = lappend(known, sql_text(&sql, i, 1));
-	sql_end(&sql);
-	return known;
+List *
+identity_taken(List *ids)
+{
+	return look_up(ids,
+				   "SELECT l.provisional"
+				   " FROM unnest($1) WITH ORDINALITY AS u (k, n)"
+				   " LEFT JOIN sync.local_id l ON l.id = u.k ORDER BY u.n");
+}
+
+void
+identity_drop(Oid relid, const char *provisional)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1];
+	ApplyState	state;
+
+	values[0] = CStringGetTextDatum(provisional);
+	apply_begin(relid, &state);
+	(void) relation_run_args(psprintf("DELETE FROM %s WHERE id = $1",
+									  relation_sql(relid)), 1, types, values);
+	apply_end(&state);
 }
 
 void

@@ -28,12 +28,18 @@
  * identity_known: the ids of provisional ids as far as there are any: a list
  * of char * parallel to provisional, NULL for none.
  *
+ * identity_drop: deletes a row that Salesforce does not know.
+ *
+ * identity_taken: the provisional ids that ids were given to, likewise.
+ *
  * identity_waiting: takes rows that are to be replaced yet out of a stage:
  * they are in the table under their provisional ids.
  */
 extern void identity_given(Oid relid, List *provisional, List *ids);
 extern int	identity_replace(const char *server, List **refused);
 extern List *identity_known(List *provisional);
+extern List *identity_taken(List *ids);
+extern void identity_drop(Oid relid, const char *provisional);
 extern void identity_waiting(Oid relid, Oid stage);
 
 #endif							/* SYNC_IDENTITY_H */

@@ -162,6 +162,22 @@ outbox_of_ids(Oid relid, List *ids)
 	return changes;
 }
 
+OutboxChange *
+outbox_change(int64 seq)
+{
+	SqlScope	sql;
+	List	   *changes;
+
+	sql_begin(&sql);
+	changes = read_changes(&sql, sql_run(&sql,
+										 "SELECT" CHANGE_COLUMNS
+										 " FROM sync.change c"
+										 " WHERE c.seq = $1 AND c.attempt IS NULL",
+										 "l", seq));
+	sql_end(&sql);
+	return changes == NIL ? NULL : (OutboxChange *) linitial(changes);
+}
+
 List *
 outbox_of_gone(Oid relid)
 {
@@ -261,10 +277,10 @@ attempt_has_job(int64 attempt, const char *job)
 }
 
 void
-attempt_in_doubt(int64 attempt)
+attempt_in_doubt(int64 attempt, bool may_run)
 {
-	RUN("UPDATE sync.attempt SET in_doubt = clock_timestamp()"
-		" WHERE attempt = $1", "l", attempt);
+	RUN("UPDATE sync.attempt SET in_doubt = clock_timestamp(), may_run = $2"
+		" WHERE attempt = $1", "lb", attempt, may_run);
 }
 
 void
@@ -282,7 +298,8 @@ attempts_open(const char *server)
 
 	sql_begin(&sql);
 	n = sql_run(&sql,
-				"SELECT attempt, object, verb, started, sent, in_doubt, job"
+				"SELECT attempt, object, verb, started, sent, in_doubt, job,"
+				" may_run"
 				" FROM sync.attempt WHERE server = $1 ORDER BY attempt",
 				"n", server);
 	MemoryContextSwitchTo(sql.caller);
@@ -297,6 +314,7 @@ attempts_open(const char *server)
 		attempt->sent = sql_time(&sql, i, 5);
 		attempt->in_doubt = sql_time(&sql, i, 6);
 		attempt->job = sql_text(&sql, i, 7);
+		attempt->may_run = sql_bool(&sql, i, 8);
 		attempts = lappend(attempts, attempt);
 	}
 	sql_end(&sql);

@@ -36,7 +36,8 @@ typedef struct OutboxChange
  * of their row.
  * outbox_of_attempt: the changes that were sent with it.
  * outbox_of_rows: changes of rows that stand in the stage; outbox_of_ids: of
- * rows with these ids; outbox_of_gone: updates of rows that are no longer in
+ * rows with these ids; outbox_change: one, unless it has been sent; NULL
+ * otherwise; outbox_of_gone: updates of rows that are no longer in
  * the table.
  */
 extern bool outbox_is_due(const char *server);
@@ -48,6 +49,7 @@ extern List *outbox_of_ids(Oid relid, List *ids);
 extern List *outbox_of_gone(Oid relid);
 
 /* What becomes of changes, by their numbers. */
+extern OutboxChange *outbox_change(int64 seq);
 extern void outbox_done(const int64 *seqs, int n);
 extern void outbox_again(const int64 *seqs, int n, TimestampTz next);
 extern void outbox_refuse(const int64 *seqs, int n);
@@ -73,13 +75,15 @@ typedef struct OutboxAttempt
 	TimestampTz started;		/* by the org's clock */
 	TimestampTz sent;			/* by ours */
 	TimestampTz in_doubt;		/* 0 = not told: the sender is gone */
+	bool		may_run;		/* the org has not answered at all: the request
+								 * may still be running there */
 	char	   *job;			/* or NULL */
 } OutboxAttempt;
 
 extern int64 attempt_begin(const char *server, const char *object,
 						   const char *verb, TimestampTz started);
 extern void attempt_has_job(int64 attempt, const char *job);
-extern void attempt_in_doubt(int64 attempt);
+extern void attempt_in_doubt(int64 attempt, bool may_run);
 extern void attempt_end(int64 attempt);
 extern List *attempts_open(const char *server); /* of OutboxAttempt * */
 

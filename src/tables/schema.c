@@ -263,6 +263,13 @@ prepare_for_writes(Oid relid)
 }
 
 void
+schema_release(Oid relid)
+{
+	capture_drop_triggers(relid);
+	guard_drop_triggers(relid);
+}
+
+void
 schema_take_writes(Oid relid, bool takes_writes)
 {
 	if (takes_writes)

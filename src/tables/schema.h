@@ -43,6 +43,8 @@ typedef struct TableSpec
  * schema_take_writes: changes a table to the one or the other; the column stays
  * once it is there.
  *
+ * schema_release: makes it an ordinary table, without triggers of ours.
+ *
  * schema_add_columns, schema_comment: DDL for fields that came later; what is
  * there already stays as it is.  Waits for its lock for three seconds at most,
  * ERRCODE_LOCK_NOT_AVAILABLE then: to be tried again with the next cycle.
@@ -71,6 +73,7 @@ typedef struct TableSpec
  */
 extern Oid	schema_create_table(const TableSpec *spec, Oid owner);
 extern void schema_take_writes(Oid relid, bool takes_writes);
+extern void schema_release(Oid relid);
 extern void schema_add_columns(Oid relid, List *columns);
 extern void schema_change_column(Oid relid, TableColumn *column);
 extern void schema_drop_column(Oid relid, const char *column);
