@@ -529,7 +529,7 @@ prepare_request(SalesforceApi *api, const ApiCall *call, HttpRequest *request)
 }
 
 static HttpAnswer *
-send_once(SalesforceApi *api, const ApiCall *call)
+send_call(SalesforceApi *api, const ApiCall *call)
 {
 	HttpRequest request;
 	HttpAnswer *answer = NULL;
@@ -551,16 +551,33 @@ send_once(SalesforceApi *api, const ApiCall *call)
 	return answer;
 }
 
+static HttpAnswer *
+try_call(SalesforceApi *api, const ApiCall *call)
+{
+	HttpAnswer *answer = send_call(api, call);
+
+	if (is_refusal(answer->status) && log_in_again(api))
+		answer = send_call(api, call);
+	return answer;
+}
+
 HttpAnswer *
 api_try(SalesforceApi *api, ApiKind kind, const char *method,
 		const char *path, List *headers, const char *body)
 {
 	ApiCall		call = make_call(kind, method, path, headers, body);
-	HttpAnswer *answer = send_once(api, &call);
 
-	if (is_refusal(answer->status) && log_in_again(api))
-		answer = send_once(api, &call);
-	return answer;
+	return try_call(api, &call);
+}
+
+HttpAnswer *
+api_try_once(SalesforceApi *api, ApiKind kind, const char *method,
+			 const char *path, List *headers, const char *body)
+{
+	ApiCall		call = make_call(kind, method, path, headers, body);
+
+	call.once = true;
+	return try_call(api, &call);
 }
 
 HttpAnswer *

@@ -116,7 +116,8 @@ extern void api_choose_version(SalesforceApi *api, const char *wanted);
  *
  * api_call_json: same, parsed; a body that is no JSON is a transient refusal.
  * api_try: same as api_call, but hands a refusal (not a transport failure)
- * back as an answer, with api->error filled.
+ * back as an answer, with api->error filled.  api_try_once: for a call that
+ * would be refused if it came a second time (once as in HttpRequest).
  */
 extern HttpAnswer *api_call(SalesforceApi *api, ApiKind kind,
 							const char *method, const char *path,
@@ -127,6 +128,9 @@ extern Json *api_call_json(SalesforceApi *api, ApiKind kind,
 extern HttpAnswer *api_try(SalesforceApi *api, ApiKind kind,
 						   const char *method, const char *path,
 						   List *headers, const char *body);
+extern HttpAnswer *api_try_once(SalesforceApi *api, ApiKind kind,
+								const char *method, const char *path,
+								List *headers, const char *body);
 
 /*
  * Several calls in flight together.  How each ended is told in it, nothing of

@@ -165,10 +165,12 @@ static bool
 call_job(SalesforceApi *api, IngestJob *job, const char *method,
 		 const char *body, const char *doing)
 {
-	HttpAnswer *answer = api_try(api, API_KIND_BULK, method,
-								 job_path(api, job, ""), NIL, body);
+	HttpAnswer *answer;
 	Json	   *json;
 
+	/* A job that is closed a second time says that this is not allowed. */
+	answer = api_try_once(api, API_KIND_BULK, method, job_path(api, job, ""),
+						  NIL, body);
 	if (answer->status == 404)
 	{
 		job->state = INGEST_GONE;
@@ -206,10 +208,10 @@ ingest_upload(SalesforceApi *api, IngestJob *job, const StringInfo csv)
 				 errmsg("upload for Bulk job %s is too large", job->id),
 				 errdetail("It has %d bytes, Salesforce takes %d.", csv->len,
 						   INGEST_MAX_BYTES)));
-	answer = api_try(api, API_KIND_BULK, "PUT",
-					 job_path(api, job, "/batches"),
-					 list_make1("Content-Type: text/csv; charset=UTF-8"),
-					 csv->data);
+	answer = api_try_once(api, API_KIND_BULK, "PUT",
+						  job_path(api, job, "/batches"),
+						  list_make1("Content-Type: text/csv; charset=UTF-8"),
+						  csv->data);
 	if (answer->status == 404)
 	{
 		job->state = INGEST_GONE;
