@@ -107,6 +107,7 @@ CREATE TABLE sync.progress (
     locator       text,           -- first copy: next page; NULL: the first
     swept         timestamptz,    -- when all ids were compared last
     described     timestamptz,
+    described_fully timestamptz,
     describe_tag  text,           -- Last-Modified of the last describe
     failures      integer NOT NULL DEFAULT 0,
     retry_at      timestamptz,
@@ -209,6 +210,7 @@ CREATE UNLOGGED TABLE sync.session (
     instance_url  text,
     access_token  text,
     user_id       text,
+    clock_offset  bigint,            -- microseconds that the org is ahead of us
     version       text,
     login_at      timestamptz NOT NULL,
     error_state   text,              -- SQLSTATE of a login that was refused
@@ -464,6 +466,19 @@ CREATE EVENT TRIGGER sync_dropped ON sql_drop
     WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP SERVER', 'DROP OWNED')
     EXECUTE FUNCTION sync.dropped();
 
+-- What was altered is looked at.
+CREATE FUNCTION sync.altered()
+RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'sync_altered'
+LANGUAGE C;
+
+COMMENT ON FUNCTION sync.altered() IS
+'Wakes the workers when servers or user mappings were altered.';
+
+CREATE EVENT TRIGGER sync_altered ON ddl_command_end
+    WHEN TAG IN ('ALTER SERVER', 'CREATE USER MAPPING', 'ALTER USER MAPPING', 'DROP USER MAPPING')
+    EXECUTE FUNCTION sync.altered();
+
 --
 -- Looking at it
 --
@@ -581,13 +596,18 @@ SELECT c.server,
        c.calls,
        sp.limit_used AS org_used_24h,
        sp.limit_max AS org_allowance,
+       (SELECT sp.limit_max * coalesce(rtrim((SELECT option_value
+                 FROM pg_options_to_table(f.srvoptions)
+                WHERE option_name = 'api_budget'), ' %'), '80')::numeric / 100
+          FROM pg_foreign_server f
+         WHERE f.srvname = c.server)::bigint AS budget,
        sum(c.calls) OVER (PARTITION BY c.server, c.kind ORDER BY c.hour) AS calls_so_far
   FROM sync.calls c
   JOIN sync.server_progress sp USING (server)
  ORDER BY c.server, c.hour DESC, c.kind;
 
 COMMENT ON VIEW sync.usage IS
-'API calls that sync made, by hour and kind, beside what all clients of the org used of its daily allowance when last seen.';
+'API calls that sync made, by hour and kind, beside what all clients of the org used of its daily allowance when last seen, and how many calls in 24 hours sync allows itself (api_budget).';
 
 --
 -- Who may do what. Nothing is open to the public but what triggers need;

@@ -51,6 +51,7 @@ PG_FUNCTION_INFO_V1(sync_retry);
 PG_FUNCTION_INFO_V1(sync_discard);
 PG_FUNCTION_INFO_V1(sync_resolve);
 PG_FUNCTION_INFO_V1(sync_dropped);
+PG_FUNCTION_INFO_V1(sync_altered);
 
 /* The eight categories; parents first. */
 static const char *const default_objects[] = {
@@ -93,6 +94,8 @@ own_server(FunctionCallInfo fcinfo)
 				 errmsg("the server must be named")));
 	server = server_options(NameStr(*PG_GETARG_NAME(0)));
 	require_server_owner(server);
+	/* It may have been renamed, or restored, a moment ago. */
+	(void) catalog_reconcile();
 	return server;
 }
 
@@ -964,6 +967,39 @@ sync_dropped(PG_FUNCTION_ARGS)
 				   "DELETE FROM sync.server s"
 				   " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server f"
 				   " WHERE f.srvname = s.server OR f.oid = s.serverid)", "");
+	(void) sql_run(&sql,
+				   "DELETE FROM sync.failures f WHERE object IS NOT NULL"
+				   " AND NOT EXISTS (SELECT FROM sync.object o"
+				   " WHERE o.server = f.server AND o.object = f.object)", "");
+	(void) sql_run(&sql,
+				   "DELETE FROM sync.failures f"
+				   " WHERE NOT EXISTS (SELECT FROM sync.server s"
+				   " WHERE s.server = f.server)", "");
+	(void) sql_run(&sql,
+				   "DELETE FROM sync.log l"
+				   " WHERE NOT EXISTS (SELECT FROM sync.server s"
+				   " WHERE s.server = l.server)", "");
+	(void) sql_run(&sql,
+				   "DELETE FROM sync.change c"
+				   " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class r"
+				   " WHERE r.oid = c.relation)", "");
 	sql_end(&sql);
+	catalog_changed();
+	PG_RETURN_NULL();
+}
+
+/*
+ * Event trigger on ddl_command_end: servers and user mappings may have been
+ * altered; their workers look at once.
+ */
+Datum
+sync_altered(PG_FUNCTION_ARGS)
+{
+	ListCell   *lc;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not fired by event trigger manager");
+	foreach(lc, catalog_servers())
+		worker_wake_at_commit(((SyncServer *) lfirst(lc))->serverid, false);
 	PG_RETURN_NULL();
 }

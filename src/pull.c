@@ -685,6 +685,55 @@ apply_many(Work *work, TimestampTz due)
 	step_end();
 }
 
+/* Takes ids that are alive in the org out of the list. */
+static void
+drop_alive(const QueryPage *page, List **ids)
+{
+	for (int i = 0; i < page->nrecords; i++)
+	{
+		const char *alive = query_value(page, i, "Id");
+		ListCell   *lc;
+
+		foreach(lc, *ids)
+		{
+			if (strcmp((char *) lfirst(lc), alive) == 0)
+				*ids = foreach_delete_current(*ids, lc);
+		}
+	}
+}
+
+/*
+ * Deletes that something here refused (a foreign key): tried again, unless the
+ * record has come back meanwhile.
+ */
+static void
+retry_deletes(Work *work, TimestampTz before)
+{
+	SyncObject *object = work->object;
+	List	   *ids;
+	List	   *gone;
+	QueryPage  *page;
+
+	step_begin();
+	ids = catalog_failed_records(object, true, before, IDS_PER_QUERY);
+	step_end();
+	if (ids == NIL)
+		return;
+	page = query_run(work->org->api,
+					 soql_select(list_make1(pstrdup("Id")), object->object,
+								 list_make1(soql_id_in(ids)), NULL, 0), false);
+	gone = list_copy(ids);
+	while (page)
+	{
+		drop_alive(page, &gone);
+		page = page->done ? NULL : query_next(work->org->api, page);
+	}
+	step_begin();
+	catalog_records_recovered(object->server, object->object, "deletes", ids);
+	delete_ids(work, gone, NULL);
+	step_end();
+}
+
 /* Rows that PostgreSQL refused before may be welcome by now. */
 static void
 retry_refused(Work *work, bool at_once)
@@ -693,9 +742,10 @@ retry_refused(Work *work, bool at_once)
 	List	   *ids;
 
 	step_begin();
-	ids = catalog_failed_records(work->object, before, IDS_PER_QUERY);
+	ids = catalog_failed_records(work->object, false, before, IDS_PER_QUERY);
 	step_end();
 	pull_ids(work, ids);
+	retry_deletes(work, before);
 }
 
 static void

@@ -957,7 +957,8 @@ replace_ids(Push *push)
 						row->detail
 						? psprintf("%s (%s)", row->message, row->detail)
 						: row->message,
-						"The record exists in Salesforce; its row here cannot take its id yet. Declare foreign keys to synced tables ON UPDATE CASCADE.");
+						"The record exists in Salesforce; its row here cannot take its id yet. Declare foreign keys to synced tables ON UPDATE CASCADE.",
+						NIL);
 	}
 	step_end();
 	return left;

@@ -33,6 +33,7 @@
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -67,6 +68,12 @@ static int	naptime = 60;
 
 /* The launcher does not look again sooner than this, whatever ends. */
 #define LAUNCHER_MIN_NAP_MS		2000
+
+/*
+ * Nor does a worker look sooner than this at what is due and could not be done
+ * (another process has it locked); changes to be sent wake it by its latch.
+ */
+#define WORKER_MIN_NAP_MS		100L
 
 /* A paused or idle worker looks at its tables at least so often. */
 #define WORKER_MAX_NAP_MS		60000
@@ -147,6 +154,7 @@ worker_run_and_wait(WorkerArgs *args)
 typedef struct PendingWake
 {
 	Oid			serverid;
+	NameData	name;			/* of the server, for the name of a worker */
 	int			pid;
 	bool		start;
 } PendingWake;
@@ -179,6 +187,7 @@ wake_callback(XactEvent event, void *arg)
 			wake_pid(wake->pid);
 			args.task = WORKER_SERVER;
 			args.serverid = wake->serverid;
+			strlcpy(args.object, NameStr(wake->name), WORKER_OBJECT_LEN);
 
 			/* It ends at once where one is running; no slot: see sync.check */
 			if (wake->start)
@@ -190,7 +199,7 @@ wake_callback(XactEvent event, void *arg)
 }
 
 static void
-add_wake(Oid serverid, int pid, bool start)
+add_wake(Oid serverid, const char *name, int pid, bool start)
 {
 	static bool registered = false;
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
@@ -200,6 +209,7 @@ add_wake(Oid serverid, int pid, bool start)
 		RegisterXactCallback(wake_callback, NULL);
 	registered = true;
 	wake->serverid = serverid;
+	namestrcpy(&wake->name, name);
 	wake->pid = pid;
 	wake->start = start;
 	pending_wakes = lappend(pending_wakes, wake);
@@ -209,6 +219,7 @@ add_wake(Oid serverid, int pid, bool start)
 void
 worker_wake_at_commit(Oid serverid, bool start)
 {
+	ForeignServer *server;
 	ListCell   *lc;
 
 	foreach(lc, pending_wakes)
@@ -221,7 +232,9 @@ worker_wake_at_commit(Oid serverid, bool start)
 			return;
 		}
 	}
-	add_wake(serverid, catalog_worker_pid(serverid), start);
+	server = GetForeignServerExtended(serverid, FSV_MISSING_OK);
+	add_wake(serverid, server ? server->servername : "",
+			 catalog_worker_pid(serverid), start);
 }
 
 /*
@@ -250,7 +263,7 @@ worker_wake_for_changes(Oid serverid)
 		known_pid = catalog_worker_pid(serverid);
 		known_server = serverid;
 	}
-	add_wake(serverid, known_pid, false);
+	add_wake(serverid, "", known_pid, false);
 }
 
 /*
@@ -314,6 +327,16 @@ new_run(void)
 	return run;
 }
 
+/* Within a step. */
+static void
+server_recovered(const SyncServer *server)
+{
+	if (server->failures == 0)
+		return;
+	catalog_server_recovered(server->name);
+	catalog_notify("recovery", server->name, NULL, NULL);
+}
+
 static void
 do_cycle(ServerWorker *w)
 {
@@ -321,16 +344,14 @@ do_cycle(ServerWorker *w)
 
 	cycle.org = current_org(w);
 	cycle.run = new_run();
+	cycle.full = w->server->next_cycle <= GetCurrentTimestamp();
 	cycle_run(&cycle, NULL);
 	(void) cycle_count_calls(w->org);
 	step_begin();
-	catalog_cycle_done(w->server->name,
-					   GetCurrentTimestamp() + w->org->server->interval);
-	if (w->server->failures > 0)
-	{
-		catalog_step_recovered(w->server->name, NULL, "cycle");
-		catalog_notify("recovery", w->server->name, NULL, NULL);
-	}
+	if (cycle.full)
+		catalog_cycle_done(w->server->name,
+						   GetCurrentTimestamp() + w->org->server->interval);
+	server_recovered(w->server);
 	step_end();
 }
 
@@ -530,10 +551,27 @@ next_object_due(ServerWorker *w)
 		SyncObject *object = (SyncObject *) lfirst(lc);
 		TimestampTz due = Max(object->due, object->retry_at);
 
-		if (object->state == STATE_LIVE && due != 0)
+		if (object->state != STATE_LIVE || object->direction == DIRECTION_TO)
+			continue;
+		/* Just copied: its first increment is due at once. */
+		if (object->last_synced == 0 && due == 0)
+			due = GetCurrentTimestamp();
+		if (due != 0)
 			next = next ? Min(next, due) : due;
 	}
 	return next;
+}
+
+/* Whether anything is left to be synced. */
+static bool
+has_objects(ServerWorker *w)
+{
+	List	   *objects;
+
+	step_begin();
+	objects = catalog_synced_objects(w->server->name);
+	step_end();
+	return objects != NIL;
 }
 
 static void
@@ -562,7 +600,7 @@ until(TimestampTz a, TimestampTz b, TimestampTz c)
 		next = Min(next, b);
 	if (c)
 		next = Min(next, c);
-	return next <= now ? 1 : (long) ((next - now) / 1000 + 1);
+	return Max((long) ((next - now) / 1000 + 1), WORKER_MIN_NAP_MS);
 }
 
 /* The cycle's own time, or the time of an object that has its own. */
@@ -641,8 +679,17 @@ server_turn(ServerWorker *w)
 		close_org(w);
 		return WORKER_MAX_NAP_MS;
 	}
+	/* Altered options hold at once, the interval among them. */
+	if (w->org && !org_is_current(w->org))
+	{
+		close_org(w);
+		w->server->next_cycle = 0;
+		w->next_turn = 0;
+	}
 	if (push_turn(w) && w->next_turn > GetCurrentTimestamp())
 		return until(w->next_turn, w->push_again, 0);
+	if (!has_objects(w))
+		return -1;
 	object_due = next_object_due(w);
 	if (cycle_is_due(w->server, object_due))
 	{
@@ -699,7 +746,7 @@ serve(Oid serverid)
 		nap = server_turn(&worker);
 		if (nap < 0)
 			break;
-		pgstat_report_activity(STATE_IDLE, NULL);
+		pgstat_report_activity(STATE_IDLE, "");
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 nap, PG_WAIT_EXTENSION);
@@ -768,12 +815,9 @@ now_once_guarded(const WorkerArgs *args, SyncServer *server, Cycle *cycle)
 			(void) cycle_copy(cycle, object->object);
 	}
 	cycle_run(cycle, only);
-	if (server->failures > 0)
-	{
-		step_begin();
-		catalog_step_recovered(server->name, NULL, "cycle");
-		step_end();
-	}
+	step_begin();
+	server_recovered(server);
+	step_end();
 }
 
 static void
@@ -838,6 +882,7 @@ scout(const WorkerArgs *args)
 		step_unlock(LOCK_WORKER, server->serverid);
 		next.task = WORKER_SERVER;
 		next.serverid = server->serverid;
+		strlcpy(next.object, server->name, WORKER_OBJECT_LEN);
 		next.notify_pid = args->notify_pid;
 		if (!worker_launch(&next, NULL))
 			ereport(LOG,

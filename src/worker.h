@@ -33,7 +33,8 @@ typedef struct WorkerArgs
 	int32		notify_pid;		/* who wants to know when it ends; 0 = the
 								 * process that starts it */
 	int16		task;			/* WorkerTask */
-	char		object[WORKER_OBJECT_LEN];
+	char		object[WORKER_OBJECT_LEN];	/* what it is for; of a server's
+											 * worker its name, to be seen only */
 } WorkerArgs;
 
 /*

@@ -100,7 +100,10 @@ catalog_servers(void)
 	uint64		n;
 
 	sql_begin(&sql);
-	n = sql_run(&sql, SERVER_COLUMNS " ORDER BY s.server", "");
+	n = sql_run(&sql, SERVER_COLUMNS
+				" WHERE EXISTS (SELECT FROM sync.object o"
+				" WHERE o.server = s.server AND o.enabled)"
+				" ORDER BY s.server", "");
 	MemoryContextSwitchTo(sql.caller);
 	for (uint64 i = 0; i < n; i++)
 		servers = lappend(servers, server_from_row(&sql, i));
@@ -117,9 +120,11 @@ catalog_servers(void)
 	" p.job_records, p.locator, p.described, p.describe_tag, p.failures," \
 	" p.retry_at, p.swept, EXISTS (SELECT FROM sync.failures f" \
 	" WHERE f.server = o.server AND f.object = o.object" \
-	" AND f.record <> '' AND f.operation IN ('copy', 'pull'))," \
+	" AND f.record <> '' AND f.operation IN ('copy', 'pull', 'deletes'))," \
 	" o.direction, o.conflict, o.external_id, o.push_deletes," \
-	" o.unmodified_since, s.serverid" \
+	" o.unmodified_since, s.serverid, p.described_fully, p.last_synced," \
+	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
+	" AND f.object = o.object AND f.record IS NULL)" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
 	" WHERE o.enabled"
@@ -177,6 +182,9 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->push_deletes = sql_bool(sql, row, 31);
 	object->unmodified_since = sql_bool(sql, row, 32);
 	object->serverid = (Oid) sql_int(sql, row, 33);
+	object->described_fully = sql_time(sql, row, 34);
+	object->last_synced = sql_time(sql, row, 35);
+	object->has_failures = sql_bool(sql, row, 36);
 	return object;
 }
 
@@ -376,12 +384,13 @@ catalog_object_failed(const SyncObject *object, TimestampTz retry_at,
 }
 
 void
-catalog_described(const SyncObject *object, const char *tag)
+catalog_described(const SyncObject *object, bool fully, const char *tag)
 {
 	RUN("UPDATE sync.progress SET described = now(),"
+		" described_fully = CASE WHEN $4 THEN now() ELSE described_fully END,"
 		" describe_tag = coalesce($3, describe_tag)"
 		" WHERE server = $1 AND object = $2",
-		"ntt", object->server, object->object, tag);
+		"nttb", object->server, object->object, tag, fully);
 }
 
 void
@@ -464,9 +473,30 @@ void
 catalog_cycle_done(const char *server, TimestampTz next_cycle)
 {
 	RUN("UPDATE sync.server_progress SET next_cycle = $2,"
-		" last_cycle = now(), failures = 0, retry_at = NULL,"
-		" last_error = NULL WHERE server = $1",
-		"nz", server, next_cycle);
+		" last_cycle = now() WHERE server = $1", "nz", server, next_cycle);
+}
+
+void
+catalog_server_recovered(const char *server)
+{
+	RUN("UPDATE sync.server_progress SET failures = 0, retry_at = NULL,"
+		" last_error = NULL WHERE server = $1", "n", server);
+	catalog_steps_recovered(server, NULL);
+}
+
+/* What the org allows in a day, as seen last; 0 = never seen. */
+int64
+catalog_limit_max(const char *server)
+{
+	SqlScope	sql;
+	int64		limit = 0;
+
+	sql_begin(&sql);
+	if (sql_run(&sql, "SELECT limit_max FROM sync.server_progress"
+				" WHERE server = $1", "n", server) > 0)
+		limit = sql_int(&sql, 0, 1);
+	sql_end(&sql);
+	return limit;
 }
 
 void
@@ -601,15 +631,16 @@ catalog_log_trim(const char *server, TimestampTz before)
 void
 catalog_failure(const char *server, const char *object,
 				const char *operation, const char *record, const char *code,
-				const char *message, const char *hint)
+				const char *message, const char *hint, List *fields)
 {
 	RUN("INSERT INTO sync.failures AS f (server, object, operation, record,"
-		" code, message, hint) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+		" code, message, hint, fields) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 		" ON CONFLICT (server, coalesce(object, ''), operation,"
 		" coalesce(record, ''), code) DO UPDATE SET"
-		" message = $6, hint = $7, count = f.count + 1,"
+		" message = $6, hint = $7, fields = $8, count = f.count + 1,"
 		" last_seen = clock_timestamp()",
-		"ntttttt", server, object, operation, record, code, message, hint);
+		"nttttttT", server, object, operation, record, code, message, hint,
+		fields);
 }
 
 /* A record that Salesforce refused. */
@@ -638,13 +669,11 @@ catalog_records_recovered(const char *server, const char *object,
 }
 
 void
-catalog_step_recovered(const char *server, const char *object,
-					   const char *operation)
+catalog_steps_recovered(const char *server, const char *object)
 {
 	RUN("DELETE FROM sync.failures WHERE server = $1"
-		" AND object IS NOT DISTINCT FROM $2 AND operation = $3"
-		" AND record IS NULL",
-		"ntt", server, object, operation);
+		" AND object IS NOT DISTINCT FROM $2 AND record IS NULL",
+		"nt", server, object);
 }
 
 void
@@ -677,8 +706,8 @@ catalog_read_again(const SyncObject *object, const char *id)
 }
 
 List *
-catalog_failed_records(const SyncObject *object, TimestampTz before,
-					   int limit)
+catalog_failed_records(const SyncObject *object, bool deletes,
+					   TimestampTz before, int limit)
 {
 	SqlScope	sql;
 	List	   *ids = NIL;
@@ -688,9 +717,11 @@ catalog_failed_records(const SyncObject *object, TimestampTz before,
 	n = sql_run(&sql,
 				"SELECT record FROM sync.failures WHERE server = $1"
 				" AND object = $2 AND record <> ''"
-				" AND operation IN ('copy', 'pull') AND last_seen < $3"
+				" AND operation IN ('copy', 'pull', 'deletes')"
+				" AND (operation = 'deletes') = $5 AND last_seen < $3"
 				" ORDER BY last_seen LIMIT $4",
-				"ntLi", object->server, object->object, before, limit);
+				"ntLib", object->server, object->object, before, limit,
+				deletes);
 	MemoryContextSwitchTo(sql.caller);
 	for (uint64 i = 0; i < n; i++)
 		ids = lappend(ids, sql_text(&sql, i, 1));

@@ -97,12 +97,15 @@ typedef struct SyncObject
 	int64		rows;
 	TimestampTz due;			/* 0 = at once */
 	TimestampTz swept;			/* when all ids were compared last */
+	TimestampTz last_synced;	/* 0 = never */
 	bool		has_refused;	/* rows of it stand in sync.failures */
+	bool		has_failures;	/* steps of it do */
 	char	   *job;
 	char	   *job_version;
 	int64		job_records;	/* -1 = not known */
 	char	   *locator;
 	TimestampTz described;
+	TimestampTz described_fully;
 	char	   *describe_tag;
 	int			failures;
 	TimestampTz retry_at;
@@ -143,7 +146,8 @@ extern void catalog_rows_added(const SyncObject *object, int64 rows);
 extern void catalog_cursor_reset(const SyncObject *object);
 extern void catalog_object_failed(const SyncObject *object, TimestampTz retry_at,
 								  const char *error);
-extern void catalog_described(const SyncObject *object, const char *tag);
+extern void catalog_described(const SyncObject *object, bool fully,
+							  const char *tag);
 extern void catalog_add_fields(const SyncObject *object, List *fields);
 extern void catalog_changed(void);
 extern void catalog_remove_field(const SyncObject *object, const char *field);
@@ -151,6 +155,8 @@ extern void catalog_remove_field(const SyncObject *object, const char *field);
 /* Progress of a server */
 extern void catalog_cycle_at_once(const char *server);
 extern void catalog_cycle_done(const char *server, TimestampTz next_cycle);
+extern void catalog_server_recovered(const char *server);
+extern int64 catalog_limit_max(const char *server);
 extern void catalog_server_failed(const char *server, TimestampTz retry_at,
 								  const char *error);
 extern void catalog_limits(const char *server, int64 used, int64 max);
@@ -173,8 +179,8 @@ extern void catalog_log_trim(const char *server, TimestampTz before);
 
 /*
  * sync.failures.  One row for each server, object, operation, record and code,
- * counted up when it happens again.  catalog_step_recovered removes those of a
- * step that has gone well (NULL object: of the server as a whole),
+ * counted up when it happens again.  catalog_steps_recovered removes those of
+ * the steps of an object that goes well again (NULL: of the server as a whole),
  * catalog_rows_recovered those of records that stand in the stage and were not
  * refused again since the given moment.  catalog_failed_records lists ids of
  * set-aside rows last tried before the given moment; catalog_read_again puts
@@ -183,18 +189,17 @@ extern void catalog_log_trim(const char *server, TimestampTz before);
 extern void catalog_failure(const char *server, const char *object,
 							const char *operation, const char *record,
 							const char *code, const char *message,
-							const char *hint);
+							const char *hint, List *fields);
 extern void catalog_refusal(const char *server, const char *object,
 							const char *record, const char *code,
 							const char *message, List *fields);
 extern void catalog_records_recovered(const char *server, const char *object,
 									  const char *operation, List *records);
-extern void catalog_step_recovered(const char *server, const char *object,
-								   const char *operation);
+extern void catalog_steps_recovered(const char *server, const char *object);
 extern void catalog_rows_recovered(const SyncObject *object, Oid stage,
 								   TimestampTz since);
 extern void catalog_read_again(const SyncObject *object, const char *id);
-extern List *catalog_failed_records(const SyncObject *object,
+extern List *catalog_failed_records(const SyncObject *object, bool deletes,
 									TimestampTz before, int limit);
 
 /* A small JSON message on channel sync, sent when the transaction commits. */
