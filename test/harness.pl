@@ -32,7 +32,7 @@ my $work = $ENV{WORK} or die "WORK is not set\n";
 
 set_environment();
 chdir $tree or die "$tree: $!\n";
-exit run(@ARGV ? map { "test/$_" =~ s{^test/(test/)}{$1}r } @ARGV : all_files());
+exit run(@ARGV ? @ARGV : all_files());
 
 # Where PostgreSQL's own test modules and programs are, and where they write.
 sub set_environment

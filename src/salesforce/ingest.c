@@ -19,6 +19,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
+#include "../compat.h"
 #include "bulk.h"
 #include "csv.h"
 #include "id.h"
@@ -190,7 +191,7 @@ call_job(SalesforceApi *api, IngestJob *job, const char *method,
 	return true;
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 raise_gone(SalesforceApi *api, const IngestJob *job)
 {
 	api_set_error(api, 404, "INVALIDJOB", "the job does not exist");

@@ -27,20 +27,11 @@
 #include "describe.h"
 #include "id.h"
 #include "query.h"
+#include "salesforce_check.h"
 #include "session.h"
 #include "soql.h"
 
 PG_MODULE_MAGIC;
-
-#define CHECK_FUNCTION(name) \
-	PG_FUNCTION_INFO_V1(name); \
-	PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
-	Datum \
-	name(PG_FUNCTION_ARGS)
-
-#define ARG_TEXT(n) text_to_cstring(PG_GETARG_TEXT_PP(n))
-#define ARG_TEXT_OR_NULL(n) (PG_ARGISNULL(n) ? NULL : ARG_TEXT(n))
-#define RETURN_TEXT(s) PG_RETURN_TEXT_P(cstring_to_text(s))
 
 static const char *const refusal_names[] = {
 	"transient", "limit", "login", "permission", "schema", "cursor",
@@ -51,9 +42,14 @@ static HttpClient *client = NULL;
 static SalesforceApi *org = NULL;
 static Credentials credentials;
 
-/* Of a text[] argument. */
-static List *
-arg_list(Datum datum)
+SalesforceApi *
+check_org(void)
+{
+	return org;
+}
+
+List *
+check_list(Datum datum)
 {
 	List	   *list = NIL;
 	Datum	   *items;
@@ -101,7 +97,7 @@ CHECK_FUNCTION(check_request)
 
 	request.method = ARG_TEXT(0);
 	request.url = ARG_TEXT(1);
-	request.headers = arg_list(PG_GETARG_DATUM(2));
+	request.headers = check_list(PG_GETARG_DATUM(2));
 	request.body = ARG_TEXT_OR_NULL(3);
 	request.body_len = request.body ? strlen(request.body) : 0;
 	request.max_answer = PG_GETARG_INT32(4);
@@ -111,7 +107,7 @@ CHECK_FUNCTION(check_request)
 
 CHECK_FUNCTION(check_many)
 {
-	List	   *urls = arg_list(PG_GETARG_DATUM(0));
+	List	   *urls = check_list(PG_GETARG_DATUM(0));
 	int			n = list_length(urls);
 	HttpRequest *requests = palloc0(n * sizeof(HttpRequest));
 	HttpResult *results = palloc0(n * sizeof(HttpResult));
@@ -189,7 +185,7 @@ CHECK_FUNCTION(check_json)
 
 	if (json == NULL)
 		RETURN_TEXT("no JSON");
-	foreach(lc, arg_list(PG_GETARG_DATUM(1)))
+	foreach(lc, check_list(PG_GETARG_DATUM(1)))
 	{
 		const char *key = lfirst(lc);
 
@@ -229,7 +225,7 @@ CHECK_FUNCTION(check_parse_datetime)
 
 CHECK_FUNCTION(check_select)
 {
-	RETURN_TEXT(soql_select(arg_list(PG_GETARG_DATUM(0)), ARG_TEXT(1),
+	RETURN_TEXT(soql_select(check_list(PG_GETARG_DATUM(0)), ARG_TEXT(1),
 							list_make3(ARG_TEXT_OR_NULL(2), NULL,
 									   ARG_TEXT_OR_NULL(3)),
 							ARG_TEXT_OR_NULL(4), PG_GETARG_INT32(5)));
@@ -238,7 +234,7 @@ CHECK_FUNCTION(check_select)
 /* A page in pieces that end where cuts say: "records whole rows". */
 CHECK_FUNCTION(check_csv)
 {
-	List	   *fields = arg_list(PG_GETARG_DATUM(0));
+	List	   *fields = check_list(PG_GETARG_DATUM(0));
 	bytea	   *in = PG_GETARG_BYTEA_PP(1);
 	ArrayType  *cuts = PG_GETARG_ARRAYTYPE_P(2);
 	int			ncuts = ArrayGetNItems(ARR_NDIM(cuts), ARR_DIMS(cuts));
@@ -403,7 +399,7 @@ append_source(StringInfo out, RowSource *source, int piece)
 /* All pages as CSV, each read twice. */
 CHECK_FUNCTION(check_query)
 {
-	List	   *fields = arg_list(PG_GETARG_DATUM(1));
+	List	   *fields = check_list(PG_GETARG_DATUM(1));
 	QueryPage  *page = query_run(org, ARG_TEXT(0), PG_GETARG_BOOL(2));
 	StringInfoData all;
 
@@ -438,7 +434,7 @@ CHECK_FUNCTION(check_record)
 
 CHECK_FUNCTION(check_bulk)
 {
-	List	   *fields = arg_list(PG_GETARG_DATUM(1));
+	List	   *fields = check_list(PG_GETARG_DATUM(1));
 	BulkJob    *job = bulk_create(org, ARG_TEXT(0), false);
 	const char *locator = NULL;
 	int64		announced = 0;
@@ -469,7 +465,7 @@ CHECK_FUNCTION(check_bulk)
 /* Questions of all kinds: how each was answered. */
 CHECK_FUNCTION(check_ask)
 {
-	List	   *objects = arg_list(PG_GETARG_DATUM(0));
+	List	   *objects = check_list(PG_GETARG_DATUM(0));
 	int			n = list_length(objects) * 3;
 	Question   *questions = palloc0(n * sizeof(Question));
 	StringInfoData out;

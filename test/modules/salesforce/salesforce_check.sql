@@ -28,6 +28,20 @@ CREATE FUNCTION check_bulk(text, text[], int) RETURNS text AS :'so' LANGUAGE c;
 CREATE FUNCTION check_ask(text[], timestamptz, timestamptz) RETURNS text AS :'so' LANGUAGE c;
 CREATE FUNCTION check_describe_org(text) RETURNS text AS :'so' LANGUAGE c;
 
+-- The functions of write_check.c.
+CREATE FUNCTION check_write(text) RETURNS text AS :'so' LANGUAGE c;
+CREATE FUNCTION check_instance(text) RETURNS void AS :'so' LANGUAGE c;
+CREATE FUNCTION check_record_refusal(text, text, text[], text) RETURNS text AS :'so' LANGUAGE c;
+CREATE FUNCTION check_write_cost(int) RETURNS float8 AS :'so' LANGUAGE c;
+CREATE FUNCTION check_ingest_csv(text[], text) RETURNS text AS :'so' LANGUAGE c;
+CREATE FUNCTION check_ingest_create(text, text, text) RETURNS text AS :'so' LANGUAGE c;
+CREATE FUNCTION check_ingest_upload(text, text) RETURNS text AS :'so' LANGUAGE c;
+CREATE FUNCTION check_ingest_wait(text) RETURNS text AS :'so' LANGUAGE c;
+CREATE FUNCTION check_ingest_abort(text) RETURNS bool AS :'so' LANGUAGE c;
+CREATE FUNCTION check_ingest_delete(text) RETURNS void AS :'so' LANGUAGE c;
+CREATE FUNCTION check_ingest_results(text, text, text[]) RETURNS text AS :'so' LANGUAGE c;
+CREATE FUNCTION check_ingest(text, text, text, text[], text) RETURNS text AS :'so' LANGUAGE c;
+
 -- The error that a statement ends in, as one line.
 CREATE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
