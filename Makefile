@@ -22,7 +22,13 @@ OBJS = \
 	src/login.o \
 	src/step.o \
 	src/mapping.o \
+	src/push.o \
+	src/push_outcome.o \
+	src/push_doubt.o \
+	src/push_bulk.o \
 	src/pull.o \
+	src/fold.o \
+	src/conflict.o \
 	src/copy.o \
 	src/cycle.o \
 	src/evolve.o \
@@ -49,6 +55,12 @@ OBJS = \
 	src/tables/load.o \
 	src/tables/merge.o \
 	src/tables/records.o \
+	src/tables/capture.o \
+	src/tables/stamps.o \
+	src/tables/redirect.o \
+	src/tables/outbox.o \
+	src/tables/incoming.o \
+	src/tables/identity.o \
 	src/tables/guard.o
 
 # Only what is marked PGDLLEXPORT leaves the module: before PostgreSQL 16 any

@@ -51,6 +51,11 @@ CREATE TABLE sync.object (
     on_delete   text NOT NULL DEFAULT 'delete'
         CHECK (on_delete IN ('delete', 'mark')),
     interval    interval,         -- NULL: the server's
+    conflict    text NOT NULL DEFAULT 'salesforce'
+        CHECK (conflict IN ('salesforce', 'local', 'latest')),
+    external_id text,             -- creates are upserts by this field
+    push_deletes boolean NOT NULL DEFAULT true,
+    unmodified_since boolean NOT NULL DEFAULT false,
     PRIMARY KEY (server, object)
 );
 
@@ -73,6 +78,7 @@ CREATE TABLE sync.field (
     defaulted    boolean NOT NULL,
     calculated   boolean NOT NULL,
     external_id  boolean NOT NULL,
+    default_true boolean NOT NULL,   -- of a boolean
     reference_to text[] NOT NULL,
     PRIMARY KEY (server, object, field),
     FOREIGN KEY (server, object)
@@ -101,6 +107,7 @@ CREATE TABLE sync.progress (
     locator       text,           -- first copy: next page; NULL: the first
     swept         timestamptz,    -- when all ids were compared last
     described     timestamptz,
+    described_fully timestamptz,
     describe_tag  text,           -- Last-Modified of the last describe
     failures      integer NOT NULL DEFAULT 0,
     retry_at      timestamptz,
@@ -130,6 +137,70 @@ SELECT pg_catalog.pg_extension_config_dump('sync.field', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.progress', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.server_progress', '');
 
+--
+-- The way out. The capture trigger writes rows of sync.change directly; the
+-- order of its columns is known there (src/tables/capture.c).
+--
+
+CREATE TABLE sync.change (
+    seq          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    relation     regclass NOT NULL,
+    id           text COLLATE "C" NOT NULL,
+    local_id     bigint,
+    operation    "char" NOT NULL,    -- I, U, D
+    changes      json NOT NULL,      -- {"column": [old, new], ...}
+    captured     timestamptz NOT NULL,
+    state        "char" NOT NULL DEFAULT 'p',   -- pending, refused
+    attempt      bigint,             -- sent with, outcome not known yet
+    attempts     integer NOT NULL DEFAULT 0,
+    next_attempt timestamptz         -- NULL: at once
+);
+
+-- What was sent and not answered yet: recorded before it is sent, so that
+-- nobody sends it again without looking.
+CREATE TABLE sync.attempt (
+    attempt  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    server   name NOT NULL,
+    object   text NOT NULL,
+    verb     text NOT NULL,          -- create, update, upsert, delete
+    started  timestamptz NOT NULL,   -- by the org's clock
+    sent     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    in_doubt timestamptz,            -- no answer came: since when
+    may_run  boolean NOT NULL DEFAULT true,     -- it may still run over there
+    job      text                    -- Bulk ingest job
+);
+
+-- What provisional ids have become. replaced: the row has its id.
+CREATE TABLE sync.local_id (
+    provisional text COLLATE "C" PRIMARY KEY,
+    id          text COLLATE "C" NOT NULL,
+    relation    regclass NOT NULL,
+    created     timestamptz NOT NULL DEFAULT now(),
+    replaced    boolean NOT NULL DEFAULT false
+);
+CREATE INDEX local_id_waiting ON sync.local_id (id) WHERE NOT replaced;
+
+CREATE SEQUENCE sync.provisional;
+
+CREATE TABLE sync.conflicts (
+    seq        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    server     name NOT NULL,
+    object     text NOT NULL,
+    record     text NOT NULL,
+    field      text,              -- NULL: the row as a whole (deleted)
+    base       text,              -- what both had last
+    salesforce text,
+    local      text,
+    winner     text NOT NULL,     -- salesforce, local
+    rule       text NOT NULL,     -- salesforce, local, latest, deleted
+    happened   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+SELECT pg_catalog.pg_extension_config_dump('sync.change', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.attempt', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.local_id', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.provisional', '');
+
 -- The session of each server, shared by all backends. Unlogged: a token
 -- belongs neither into WAL nor into a dump, and is cheap to replace.
 CREATE UNLOGGED TABLE sync.session (
@@ -138,6 +209,8 @@ CREATE UNLOGGED TABLE sync.session (
     credentials   text NOT NULL,     -- which version of the credentials
     instance_url  text,
     access_token  text,
+    user_id       text,
+    clock_offset  bigint,            -- microseconds that the org is ahead of us
     version       text,
     login_at      timestamptz NOT NULL,
     error_state   text,              -- SQLSTATE of a login that was refused
@@ -218,6 +291,13 @@ LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION sync.applying() IS
 'True while the sync writes to a synced table: for triggers that shall fire, or not fire, for what comes from Salesforce.';
 
+CREATE FUNCTION sync.own_write() RETURNS boolean
+AS 'MODULE_PATHNAME', 'sync_own_write'
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION sync.own_write() IS
+'True in the WHEN clause of a trigger if the statement is one of the sync''s own; what other triggers do when they fire for it are writes of theirs.';
+
 CREATE FUNCTION sync.refuse_write() RETURNS trigger
 AS 'MODULE_PATHNAME', 'sync_refuse_write'
 LANGUAGE C;
@@ -225,6 +305,27 @@ LANGUAGE C;
 COMMENT ON FUNCTION sync.refuse_write() IS
 'Trigger function of synced tables that are kept from Salesforce.';
 
+
+CREATE FUNCTION sync.capture() RETURNS trigger
+AS 'MODULE_PATHNAME', 'sync_capture'
+LANGUAGE C;
+
+COMMENT ON FUNCTION sync.capture() IS
+'Trigger function of synced tables that go both ways: writes the changed columns to the outbox, and refuses what Salesforce would refuse.';
+
+CREATE FUNCTION sync.refuse_truncate() RETURNS trigger
+AS 'MODULE_PATHNAME', 'sync_refuse_truncate'
+LANGUAGE C;
+
+COMMENT ON FUNCTION sync.refuse_truncate() IS
+'Trigger function of synced tables that go both ways.';
+
+CREATE FUNCTION sync.provisional_id() RETURNS text
+AS 'MODULE_PATHNAME', 'sync_provisional_id'
+LANGUAGE C VOLATILE;
+
+COMMENT ON FUNCTION sync.provisional_id() IS
+'The id of a row that Salesforce does not know yet: ~ and a number. Default of the column id.';
 
 --
 -- Administration
@@ -253,7 +354,7 @@ AS 'MODULE_PATHNAME', 'sync_set'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.set(name, text, text, text) IS
-'Sets an option of a synced object: fields, exclude (lists of API names; columns come and go with them), "where" (a SOQL condition), on_delete (delete, mark), interval (its own pause between pulls), direction (from). NULL takes it back to the default. Errors: fdw_invalid_option_name, invalid_parameter_value, fdw_invalid_column_name, and what the org says of a condition. The caller must own the server.';
+'Sets an option of a synced object: fields, exclude (lists of API names; columns come and go with them), "where" (a SOQL condition), on_delete (delete, mark), interval (its own pause between pulls), direction (from, both, to), conflict (salesforce, local, latest: who wins when both sides changed a field), external_id (creates become upserts by this field), push_deletes (on, off), unmodified_since (on: never overwrite a record that changed since it was read). NULL takes it back to the default. Errors: fdw_invalid_option_name, invalid_parameter_value, fdw_invalid_column_name, and what the org says of a condition. The caller must own the server.';
 
 CREATE FUNCTION sync.disable(server name, object text DEFAULT NULL, drop_table boolean DEFAULT false)
 RETURNS void
@@ -294,6 +395,30 @@ LANGUAGE C STRICT VOLATILE;
 
 COMMENT ON FUNCTION sync.stop() IS
 'Ends the workers of this database''s servers that the caller owns, until sync.start; returns for how many servers.';
+
+CREATE FUNCTION sync.retry(server name, object text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'sync_retry'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION sync.retry(name, text) IS
+'Sends changes that Salesforce refused, or that wait for their next attempt, again at once; returns how many. The caller must own the server.';
+
+CREATE FUNCTION sync.discard(seq bigint)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sync_discard'
+LANGUAGE C STRICT VOLATILE;
+
+COMMENT ON FUNCTION sync.discard(bigint) IS
+'Gives a change in sync.outbox up: the row goes back to what Salesforce has, a row that was never created there is deleted. The caller must own the server.';
+
+CREATE FUNCTION sync.resolve(id text)
+RETURNS text
+AS 'MODULE_PATHNAME', 'sync_resolve'
+LANGUAGE C STRICT STABLE;
+
+COMMENT ON FUNCTION sync.resolve(text) IS
+'The Salesforce id that a provisional id (~ and a number) has become; NULL if it has not yet. Any other id as it is.';
 
 CREATE FUNCTION sync.now(server name, object text DEFAULT NULL)
 RETURNS SETOF sync.log
@@ -341,6 +466,19 @@ CREATE EVENT TRIGGER sync_dropped ON sql_drop
     WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP SERVER', 'DROP OWNED')
     EXECUTE FUNCTION sync.dropped();
 
+-- What was altered is looked at.
+CREATE FUNCTION sync.altered()
+RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'sync_altered'
+LANGUAGE C;
+
+COMMENT ON FUNCTION sync.altered() IS
+'Wakes the workers when servers or user mappings were altered.';
+
+CREATE EVENT TRIGGER sync_altered ON ddl_command_end
+    WHEN TAG IN ('ALTER SERVER', 'CREATE USER MAPPING', 'ALTER USER MAPPING', 'DROP USER MAPPING')
+    EXECUTE FUNCTION sync.altered();
+
 --
 -- Looking at it
 --
@@ -368,6 +506,8 @@ SELECT o.server,
            WHEN NOT o.enabled OR s.paused OR NOT s.running THEN NULL
            ELSE greatest(coalesce(p.due, sp.next_cycle), p.retry_at, sp.retry_at)
        END AS next_due,
+       (SELECT count(*) FROM sync.change c
+         WHERE c.relation = o.relation AND c.state = 'p') AS queue,
        (SELECT count(*) FROM sync.failures f
          WHERE f.server = o.server AND f.object = o.object
            AND f.record IS NOT NULL) AS refused,
@@ -385,6 +525,70 @@ COMMENT ON TABLE sync.log IS
 COMMENT ON TABLE sync.failures IS
 'What went wrong and has not gone well since: steps (record is null), and rows that PostgreSQL refused (record is the Salesforce id).';
 
+CREATE VIEW sync.outbox AS
+SELECT c.seq,
+       o.server,
+       o.object,
+       c.relation AS "table",
+       c.id AS record,
+       c.local_id,
+       CASE c.operation WHEN 'I' THEN 'insert' WHEN 'U' THEN 'update' ELSE 'delete' END AS operation,
+       c.changes,
+       c.captured,
+       CASE
+           WHEN c.attempt IS NOT NULL THEN 'sent'
+           WHEN c.state = 'r' THEN 'refused'
+           ELSE 'waiting'
+       END AS state,
+       c.attempts,
+       c.next_attempt
+  FROM sync.change c
+  LEFT JOIN sync.object o USING (relation)
+ ORDER BY c.seq;
+
+COMMENT ON VIEW sync.outbox IS
+'Local changes that have not reached Salesforce yet: changes holds the changed columns with old and new values. state: waiting, sent (the answer is not there yet, or was lost and is being looked up), refused (see sync.failures).';
+COMMENT ON TABLE sync.conflicts IS
+'Fields that both sides changed: what both had last, what Salesforce had, what was here, who won, and by which rule. field is null where a row was deleted on one side.';
+
+CREATE VIEW sync.backlog AS
+WITH done AS (
+    SELECT server, object,
+           sum(new + updated + deleted + skipped) FILTER (WHERE operation IN ('copy', 'pull')) AS pulled,
+           sum(new + updated + deleted) FILTER (WHERE operation = 'push') AS pushed
+      FROM sync.log
+     WHERE started > now() - interval '24 hours'
+     GROUP BY server, object
+), rows AS (
+    SELECT o.server, o.object, 'from Salesforce' AS direction,
+           CASE WHEN p.state IN ('new', 'copying') THEN greatest(p.job_records - p.rows, 0) ELSE 0 END AS waiting,
+           d.pulled AS done,
+           NULL::timestamptz AS oldest
+      FROM sync.object o
+      JOIN sync.progress p USING (server, object)
+      LEFT JOIN done d USING (server, object)
+     WHERE o.enabled AND o.direction <> 'to'
+    UNION ALL
+    SELECT o.server, o.object, 'to Salesforce',
+           (SELECT count(*) FROM sync.change c WHERE c.relation = o.relation AND c.state = 'p'),
+           d.pushed,
+           (SELECT min(captured) FROM sync.change c WHERE c.relation = o.relation AND c.state = 'p')
+      FROM sync.object o
+      LEFT JOIN done d USING (server, object)
+     WHERE o.enabled AND o.direction <> 'from'
+)
+SELECT server, object, direction, waiting,
+       round(coalesce(done, 0) / 24.0, 1) AS rows_per_hour,
+       CASE WHEN waiting = 0 THEN interval '0'
+            WHEN done > 0 THEN date_trunc('second', waiting / done * interval '24 hours')
+       END AS estimated,
+       CASE WHEN oldest < now() - interval '10 minutes' THEN 'growing' ELSE 'normal' END AS trend
+  FROM rows
+ ORDER BY server, object, direction;
+
+COMMENT ON VIEW sync.backlog IS
+'Rows waiting in each direction, how many went through in the last 24 hours, how long the rest would take at that rate, and whether it grows: changes that have waited for ten minutes.';
+
 CREATE VIEW sync.usage AS
 SELECT c.server,
        c.hour,
@@ -392,13 +596,18 @@ SELECT c.server,
        c.calls,
        sp.limit_used AS org_used_24h,
        sp.limit_max AS org_allowance,
+       (SELECT sp.limit_max * coalesce(rtrim((SELECT option_value
+                 FROM pg_options_to_table(f.srvoptions)
+                WHERE option_name = 'api_budget'), ' %'), '80')::numeric / 100
+          FROM pg_foreign_server f
+         WHERE f.srvname = c.server)::bigint AS budget,
        sum(c.calls) OVER (PARTITION BY c.server, c.kind ORDER BY c.hour) AS calls_so_far
   FROM sync.calls c
   JOIN sync.server_progress sp USING (server)
  ORDER BY c.server, c.hour DESC, c.kind;
 
 COMMENT ON VIEW sync.usage IS
-'API calls that sync made, by hour and kind, beside what all clients of the org used of its daily allowance when last seen.';
+'API calls that sync made, by hour and kind, beside what all clients of the org used of its daily allowance when last seen, and how many calls in 24 hours sync allows itself (api_budget).';
 
 --
 -- Who may do what. Nothing is open to the public but what triggers need;
@@ -408,5 +617,8 @@ COMMENT ON VIEW sync.usage IS
 REVOKE ALL ON ALL TABLES IN SCHEMA sync FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sync FROM PUBLIC;
 GRANT USAGE ON SCHEMA sync TO PUBLIC;
-GRANT EXECUTE ON FUNCTION sync.applying(), sync.refuse_write() TO PUBLIC;
-GRANT SELECT ON sync.status, sync.log, sync.failures, sync.usage TO pg_monitor;
+GRANT EXECUTE ON FUNCTION sync.applying(), sync.own_write(), sync.refuse_write(),
+    sync.capture(), sync.refuse_truncate(), sync.provisional_id() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION sync.resolve(text) TO PUBLIC;
+GRANT SELECT ON sync.status, sync.log, sync.failures, sync.usage, sync.outbox,
+    sync.conflicts, sync.backlog TO pg_monitor;

@@ -43,6 +43,17 @@ finish(Org *org)
 	org_close(org);
 }
 
+/* SELECT COUNT() has no records, only their number (§2.4). */
+static void
+add_count(RowsOut *out, int64 total)
+{
+	char	   *record = psprintf("{\"count\": " INT64_FORMAT "}", total);
+	Datum		value = DirectFunctionCall1(jsonb_in, CStringGetDatum(record));
+	bool		null = false;
+
+	rows_add(out, &value, &null);
+}
+
 /*
  * sync.soql(server name, query text) returns setof jsonb
  */
@@ -54,6 +65,8 @@ sync_soql(PG_FUNCTION_ARGS)
 	QueryPage  *page;
 
 	page = query_run(org->api, text_to_cstring(PG_GETARG_TEXT_PP(1)), false);
+	if (page->nrecords == 0 && page->total > 0)
+		add_count(out, page->total);
 	while (page != NULL)
 	{
 		QueryPage  *next = NULL;
@@ -99,13 +112,11 @@ add_limit(const char *name, Json *value, void *arg)
 {
 	const char *values[3];
 
-	if (!json_member(value, "Max", NULL) ||
-		!json_member(value, "Remaining", NULL))
-		return;
 	values[0] = name;
 	values[1] = json_get_text(value, "Max");
 	values[2] = json_get_text(value, "Remaining");
-	rows_add_texts((RowsOut *) arg, values);
+	if (values[1] && values[2])
+		rows_add_texts((RowsOut *) arg, values);
 }
 
 /*

@@ -11,11 +11,14 @@
 #ifndef SYNC_COMPAT_H
 #define SYNC_COMPAT_H
 
+#include "access/relation.h"
+#include "catalog/dependency.h"
 #include "catalog/pg_foreign_server.h"
 #include "commands/copy.h"
 #include "fmgr.h"
 #include "parser/parse_type.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 
@@ -171,6 +174,32 @@ reserve_guc_prefix(const char *prefix)
 	MarkGUCPrefixReserved(prefix);
 #else
 	EmitWarningsOnPlaceholders(prefix);
+#endif
+}
+
+/* 17 takes the relation itself. */
+static inline Oid
+identity_sequence(Oid relid, AttrNumber attnum)
+{
+#if PG_VERSION_NUM >= 170000
+	Relation	rel = relation_open(relid, AccessShareLock);
+	Oid			sequence = getIdentitySequence(rel, attnum, false);
+
+	relation_close(rel, AccessShareLock);
+	return sequence;
+#else
+	return getIdentitySequence(relid, attnum, false);
+#endif
+}
+
+/* 17 moved it. */
+static inline LocalTransactionId
+current_lxid(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProc->vxid.lxid;
+#else
+	return MyProc->lxid;
 #endif
 }
 

@@ -66,8 +66,13 @@ record_refused(const SyncObject *object, const char *operation, List *refused)
 						row->detail
 						? psprintf("%s (%s)", row->message, row->detail)
 						: row->message,
-						"The row was set aside and is tried again every hour; the others went in.");
+						"The row was set aside and is tried again every hour; the others went in.",
+						row->column ? list_make1(row->column) : NIL);
 	}
+	if (refused != NIL)
+		catalog_notify("refused", object->server, object->object,
+					   psprintf("%d rows were set aside by PostgreSQL",
+								list_length(refused)));
 }
 
 /*
@@ -325,7 +330,6 @@ finish_copy(Copy *copy)
 	if (doubled > 0)
 		catalog_rows_added(object, -doubled);
 	catalog_state(object, STATE_LIVE);
-	catalog_cycle_at_once(object->server);
 	step_end();
 	object->state = STATE_LIVE;
 }
@@ -344,6 +348,8 @@ copy_object(Org *org, SyncObject *object, SyncCounts *counts)
 	copy.names = mapping_field_names(copy.fields);
 	copy.columns = mapping_column_names(copy.fields);
 
+	if (object->direction == DIRECTION_TO && object->state == STATE_NEW)
+		object->state = STATE_INDEXING;
 	if (object->state == STATE_COPYING && !goes_by_query(object))
 		restart_if_lost(&copy);
 	if (object->state == STATE_NEW && !unless_unsupported(&copy, create_job))

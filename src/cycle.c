@@ -108,7 +108,7 @@ cycle_failed(const char *server, const SyncObject *object,
 
 	step_begin();
 	catalog_failure(server, object ? object->object : NULL, operation, NULL,
-					failure_code(error, org), message, error->hint);
+					failure_code(error, org), message, error->hint, NIL);
 	if (object)
 		catalog_object_failed(object, retry, message);
 	else
@@ -194,10 +194,9 @@ run_step(Step *step, void (*do_step) (Step *step))
 		step->counts.calls = calls_so_far(org) - calls;
 		step_begin();
 		log_step(step, "done");
-		if (step->object->failures > 0)
+		if (step->object->has_failures && strcmp(step->operation, "schema") != 0)
 		{
-			catalog_step_recovered(step->object->server, step->object->object,
-								   step->operation);
+			catalog_steps_recovered(step->object->server, step->object->object);
 			catalog_notify("recovery", step->object->server,
 						   step->object->object, step->operation);
 		}
@@ -231,7 +230,7 @@ run_step(Step *step, void (*do_step) (Step *step))
 static void
 do_evolve(Step *step)
 {
-	step->counts.updated = evolve_object(step->cycle->org, step->object, false);
+	step->counts.updated = evolve_object(step->cycle->org, step->object);
 }
 
 static void
@@ -266,11 +265,15 @@ is_wanted(const Cycle *cycle, const SyncObject *object, const char *only)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (object->state != STATE_LIVE)
+	if (object->state != STATE_LIVE || object->direction == DIRECTION_TO)
 		return false;
 	if (cycle->now)
 		return only == NULL || pg_strcasecmp(only, object->object) == 0;
-	return object->due <= now && object->retry_at <= now;
+	if (object->retry_at > now)
+		return false;
+	if (object->last_synced == 0 || object->failures > 0)
+		return true;
+	return object->interval > 0 ? object->due <= now : cycle->full;
 }
 
 /* Locks the object against other processes of sync that write to it. */
@@ -446,23 +449,24 @@ apply_pulls(Cycle *cycle, List *pulls, TimestampTz asked)
 static void
 check_budget(const Cycle *cycle)
 {
-	const SalesforceApi *api = cycle->org->api;
+	const ServerOptions *server = cycle->org->server;
+	int64		limit = cycle->org->api->limit_max;
 	int64		ours;
 
-	if (api->limit_max <= 0)
-		return;
 	step_begin();
-	ours = catalog_calls_today(cycle->org->server->name);
+	if (limit <= 0)
+		limit = catalog_limit_max(server->name);
+	ours = catalog_calls_today(server->name);
 	step_end();
-	if (ours < api->limit_max * cycle->org->server->api_budget)
+	if (limit <= 0 || ours < limit * server->api_budget)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("the API budget of server \"%s\" is used up",
-					cycle->org->server->name),
-			 errdetail("%lld calls in 24 hours; the org allows %lld, of which sync may use %.0f %%.",
-					   (long long) ours, (long long) api->limit_max,
-					   cycle->org->server->api_budget * 100),
+					server->name),
+			 errdetail("%lld calls in 24 hours; the org allows %lld, of which sync may use %g %%.",
+					   (long long) ours, (long long) limit,
+					   server->api_budget * 100),
 			 errhint("It goes on by itself; raise api_budget or interval with ALTER SERVER.")));
 }
 
@@ -487,6 +491,21 @@ log_questions(Cycle *cycle, TimestampTz started, int64 calls)
 	catalog_log_whole(cycle->run, cycle->org->server->name, NULL, "ask",
 					  started, &counts, "done");
 	step_end();
+}
+
+void
+cycle_pull_object(Cycle *cycle, SyncObject *object)
+{
+	Cycle		now = *cycle;
+	Pull	   *pull = palloc0(sizeof(Pull));
+	TimestampTz started = GetCurrentTimestamp();
+	SyncCounts	counts = {0};
+
+	now.now = true;
+	pull->object = object;
+	pull_prepare(pull, cycle->org);
+	ask_everything(&now, list_make1(pull));
+	pull_apply(pull, cycle->org, started, object->due, true, &counts);
 }
 
 static void

@@ -19,6 +19,8 @@ typedef struct Cycle
 	int64		run;			/* groups rows of sync.log */
 	bool		now;			/* asked for by sync.now: do not wait for what
 								 * is due, and bring in what is visible now */
+	bool		full;			/* all objects are due, not only those with an
+								 * interval of their own or just copied */
 	List	   *locked;			/* tables locked meanwhile */
 } Cycle;
 
@@ -26,6 +28,9 @@ typedef struct Cycle
  * cycle_run: increments of all live objects that are due (with now: of all, or
  * of the one named).  Failures of single objects are recorded and do not
  * stop the others; a failure of the org as a whole is raised.
+ *
+ * cycle_pull_object: the increment of one object that the caller has locked,
+ * up to now; errors are the caller's.
  *
  * cycle_copy: first copy of one object, from where it stopped.
  *
@@ -36,6 +41,7 @@ typedef struct Cycle
  * cycle_count_calls: adds the calls made since the last time to sync.calls.
  */
 extern void cycle_run(Cycle *cycle, const char *object);
+extern void cycle_pull_object(Cycle *cycle, SyncObject *object);
 extern bool cycle_copy(Cycle *cycle, const char *object);
 extern void cycle_failed(const char *server, const SyncObject *object,
 						 const char *operation, int failures,

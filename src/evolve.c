@@ -100,8 +100,15 @@ forget_fields(SyncObject *object, List *before, List *after)
 	return gone;
 }
 
+static bool
+needs_full_describe(const SyncObject *object)
+{
+	return object->described_fully < GetCurrentTimestamp() -
+		FULL_DESCRIBE_HOURS * USECS_PER_HOUR;
+}
+
 int
-evolve_object(Org *org, SyncObject *object, bool force)
+evolve_object(Org *org, SyncObject *object)
 {
 	DescribeObject *described;
 	List	   *before;
@@ -110,11 +117,12 @@ evolve_object(Org *org, SyncObject *object, bool force)
 	int			gone = 0;
 
 	described = describe_object(org->api, object->object,
-								force ? NULL : object->describe_tag);
+								needs_full_describe(object)
+								? NULL : object->describe_tag);
 	step_begin();
 	if (described == NULL)
 	{
-		catalog_described(object, NULL);
+		catalog_described(object, false, NULL);
 		step_end();
 		return 0;
 	}
@@ -124,9 +132,12 @@ evolve_object(Org *org, SyncObject *object, bool force)
 	filled = follow_fields(described, object, before, after);
 	gone = forget_fields(object, before, after);
 	catalog_add_fields(object, after);
-	catalog_described(object, described->last_modified);
+	catalog_described(object, true, described->last_modified);
 	if (filled > 0)
+	{
 		catalog_cursor_reset(object);
+		object->cursor = DT_NOBEGIN;
+	}
 	if (filled + gone > 0)
 		catalog_notify("schema", object->server, object->object,
 					   psprintf("%d fields new or changed, %d gone", filled,
@@ -156,7 +167,7 @@ evolve_choose_fields(Org *org, SyncObject *object)
 	if (follow_fields(described, object, before, after) > 0)
 		evolve_copy_again(object);
 	catalog_add_fields(object, after);
-	catalog_described(object, described->last_modified);
+	catalog_described(object, true, described->last_modified);
 }
 
 void

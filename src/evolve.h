@@ -19,7 +19,7 @@ extern int	evolve_interval;
 /*
  * evolve_is_due: whether the object's describe should be read again.
  *
- * evolve_object: reads it, if it changed (or always, with force), and makes
+ * evolve_object: reads it, if it changed (and now and then in full), and makes
  * the table follow: new fields become columns and are filled by the next pull,
  * fields that are gone or hidden are no longer asked for (their columns and
  * values stay), a field that became another type gets a column of that type.
@@ -32,7 +32,7 @@ extern int	evolve_interval;
  * evolve_copy_again: after the filter was set: all rows are read again.
  */
 extern bool evolve_is_due(const SyncObject *object);
-extern int	evolve_object(Org *org, SyncObject *object, bool force);
+extern int	evolve_object(Org *org, SyncObject *object);
 
 extern void evolve_choose_fields(Org *org, SyncObject *object);
 extern void evolve_copy_again(SyncObject *object);

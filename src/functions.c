@@ -33,7 +33,9 @@
 #include "salesforce/query.h"
 #include "salesforce/soql.h"
 #include "step.h"
-#include "tables/guard.h"
+#include "tables/capture.h"
+#include "tables/identity.h"
+#include "tables/outbox.h"
 #include "tables/sql.h"
 #include "worker.h"
 
@@ -45,7 +47,11 @@ PG_FUNCTION_INFO_V1(sync_resume);
 PG_FUNCTION_INFO_V1(sync_start);
 PG_FUNCTION_INFO_V1(sync_stop);
 PG_FUNCTION_INFO_V1(sync_now);
+PG_FUNCTION_INFO_V1(sync_retry);
+PG_FUNCTION_INFO_V1(sync_discard);
+PG_FUNCTION_INFO_V1(sync_resolve);
 PG_FUNCTION_INFO_V1(sync_dropped);
+PG_FUNCTION_INFO_V1(sync_altered);
 
 /* The eight categories; parents first. */
 static const char *const default_objects[] = {
@@ -88,6 +94,8 @@ own_server(FunctionCallInfo fcinfo)
 				 errmsg("the server must be named")));
 	server = server_options(NameStr(*PG_GETARG_NAME(0)));
 	require_server_owner(server);
+	/* It may have been renamed, or restored, a moment ago. */
+	(void) catalog_reconcile();
 	return server;
 }
 
@@ -192,6 +200,21 @@ choose_objects(SalesforceApi *api, List *asked)
 	return chosen;
 }
 
+/* What goes both ways unless told otherwise, as far as the login may write it. */
+static bool
+goes_both_ways(const DescribeObject *described)
+{
+	static const char *const names[] = {"Lead", "Contact", "Campaign",
+	"CampaignMember"};
+
+	for (size_t i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(names[i], described->name) == 0)
+			return described->createable || described->updateable;
+	}
+	return false;
+}
+
 /* Makes the server known, in the schema given or the one it has. */
 static void
 register_server(const ServerOptions *server, const char *schema)
@@ -239,10 +262,12 @@ provide_table(const ServerOptions *server, const DescribeObject *described,
 			  List *fields, const char *schema)
 {
 	TableSpec  *spec = mapping_table(described, fields, schema);
+	bool		both = goes_both_ways(described);
 	Oid			kept = disabled_table(server, described->name);
 	List	   *missing = NIL;
 	ListCell   *lc;
 
+	spec->takes_writes = both;
 	if (!OidIsValid(kept))
 		return schema_create_table(spec, server->owner);
 
@@ -253,11 +278,13 @@ provide_table(const ServerOptions *server, const DescribeObject *described,
 		if (get_attnum(kept, column->name) == InvalidAttrNumber)
 			missing = lappend(missing, column);
 	}
-	guard_drop_triggers(kept);
+	ereport(NOTICE,
+			(errmsg("the table of %s that sync.disable kept is emptied and copied anew",
+					described->name)));
 	schema_empty_table(kept);
 	if (missing != NIL)
 		schema_add_columns(kept, missing);
-	guard_create_triggers(kept);
+	schema_take_writes(kept, both);
 	return kept;
 }
 
@@ -273,9 +300,12 @@ register_object(const ServerOptions *server, const DescribeObject *described,
 				   " WHERE server = $1 AND object = $2",
 				   "nt", server->name, described->name);
 	(void) sql_run(&sql,
-				   "INSERT INTO sync.object (server, object, relation)"
-				   " VALUES ($1, $2, $3)",
-				   "nto", server->name, described->name, relid);
+				   "INSERT INTO sync.object (server, object, relation,"
+				   " direction, conflict) VALUES ($1, $2, $3, $4, $5)",
+				   "ntott", server->name, described->name, relid,
+				   goes_both_ways(described) ? "both" : "from",
+				   strcmp(described->name, "Lead") == 0 ? "local"
+				   : "salesforce");
 	(void) sql_run(&sql,
 				   "INSERT INTO sync.progress (server, object, stamp_field,"
 				   " has_isdeleted, undeletable, deletable, replicateable,"
@@ -453,12 +483,32 @@ set_where(const ServerOptions *server, SyncObject *object, const char *value)
 	evolve_copy_again(object);
 }
 
+/* One of the words; NULL: the default, the first of them. */
+static const char *
+choose_word(const char *option, const char *value, const char *const *words,
+			int n)
+{
+	StringInfoData valid;
+
+	if (value == NULL)
+		return words[0];
+	initStringInfo(&valid);
+	for (int i = 0; i < n; i++)
+	{
+		if (strcmp(words[i], value) == 0)
+			return words[i];
+		appendStringInfo(&valid, "%s%s", i ? ", " : "", words[i]);
+	}
+	invalid_setting(option, psprintf("It must be one of: %s.", valid.data));
+	return NULL;				/* not reached */
+}
+
 static void
 set_on_delete(SyncObject *object, const char *value)
 {
-	if (value == NULL || (strcmp(value, "delete") != 0 &&
-						  strcmp(value, "mark") != 0))
-		invalid_setting("on_delete", "It must be one of: delete, mark.");
+	static const char *const words[] = {"delete", "mark"};
+
+	value = choose_word("on_delete", value, words, 2);
 	if (strcmp(value, "mark") == 0 && !object->has_isdeleted)
 		invalid_setting("on_delete",
 						psprintf("%s has no field IsDeleted to mark.",
@@ -466,21 +516,87 @@ set_on_delete(SyncObject *object, const char *value)
 	set_column(object, "on_delete", "", value);
 }
 
-/* Salesforce is the only source of rows in this version. */
+static bool
+login_may_write(List *fields)
+{
+	ListCell   *lc;
+
+	foreach(lc, fields)
+	{
+		SyncField  *field = (SyncField *) lfirst(lc);
+
+		if (field->createable || field->updateable)
+			return true;
+	}
+	return false;
+}
+
 static void
 set_direction(SyncObject *object, const char *value)
 {
-	if (value == NULL || (strcmp(value, "from") != 0 &&
-						  strcmp(value, "both") != 0 &&
-						  strcmp(value, "to") != 0))
-		invalid_setting("direction", "It must be one of: from, both, to.");
-	if (strcmp(value, "from") != 0)
+	static const char *const words[] = {"from", "both", "to"};
+	const char *direction = choose_word("direction", value, words, 3);
+	bool		writes = strcmp(direction, "from") != 0;
+
+	if (writes && !login_may_write(catalog_fields(object)))
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("direction \"%s\" is not supported by this version of sync",
-						value),
-				 errdetail("Rows come from Salesforce only.")));
-	set_column(object, "direction", "", value);
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the login may not write to %s", object->object),
+				 errhint("Give its profile or permission set the right, and see sync.check.")));
+	set_column(object, "direction", "", direction);
+	schema_take_writes(object->relid, writes);
+	if (object->state == STATE_LIVE)
+		(void) schema_build_keys(object->relid, NIL);
+	catalog_changed();
+}
+
+static void
+set_conflict(SyncObject *object, const char *value)
+{
+	static const char *const words[] = {"salesforce", "local", "latest"};
+
+	if (value == NULL && strcmp(object->object, "Lead") == 0)
+		value = "local";
+	set_column(object, "conflict", "",
+			   choose_word("conflict", value, words, 3));
+}
+
+static void
+set_external_id(SyncObject *object, const char *value)
+{
+	ListCell   *lc;
+
+	if (value == NULL)
+	{
+		set_column(object, "external_id", "", NULL);
+		return;
+	}
+	foreach(lc, catalog_fields(object))
+	{
+		SyncField  *field = (SyncField *) lfirst(lc);
+
+		if (pg_strcasecmp(field->field, value) != 0)
+			continue;
+		if (!field->external_id)
+			invalid_setting("external_id",
+							psprintf("%s is not marked as an external id in Salesforce.",
+									 field->field));
+		set_column(object, "external_id", "", field->field);
+		return;
+	}
+	invalid_setting("external_id", psprintf("%s has no synced field \"%s\".",
+											object->object, value));
+}
+
+static void
+set_boolean(SyncObject *object, const char *option, const char *value,
+			bool otherwise)
+{
+	bool		on = otherwise;
+
+	if (value && !parse_bool(value, &on))
+		invalid_setting(option, "It must be on or off.");
+	set_column(object, option, "::boolean", on ? "true" : "false");
 }
 
 static void
@@ -527,11 +643,19 @@ sync_set(PG_FUNCTION_ARGS)
 		set_direction(object, value);
 	else if (strcmp(option, "interval") == 0)
 		set_interval(object, value);
+	else if (strcmp(option, "conflict") == 0)
+		set_conflict(object, value);
+	else if (strcmp(option, "external_id") == 0)
+		set_external_id(object, value);
+	else if (strcmp(option, "push_deletes") == 0)
+		set_boolean(object, option, value, true);
+	else if (strcmp(option, "unmodified_since") == 0)
+		set_boolean(object, option, value, false);
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 				 errmsg("invalid option \"%s\"", option),
-				 errhint("Valid options in this context are: direction, fields, exclude, where, on_delete, interval")));
+				 errhint("Valid options in this context are: direction, fields, exclude, where, on_delete, conflict, external_id, interval, push_deletes, unmodified_since")));
 	worker_wake_at_commit(server->serverid, false);
 	PG_RETURN_VOID();
 }
@@ -549,7 +673,7 @@ forget_object(const SyncObject *object, bool drop_table)
 	if (exists && drop_table)
 		schema_drop_table(object->relid);
 	else if (exists)
-		guard_drop_triggers(object->relid);
+		schema_release(object->relid);
 
 	sql_begin(&sql);
 	if (exists && !drop_table)
@@ -692,6 +816,85 @@ sync_stop(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Changes that wait
+ */
+
+/*
+ * sync.retry(server name, object text) returns bigint: how many changes
+ */
+Datum
+sync_retry(PG_FUNCTION_ARGS)
+{
+	ServerOptions *server = own_server(fcinfo);
+	char	   *name = text_arg(fcinfo, 1);
+	SqlScope	sql;
+	int64		n;
+
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				"UPDATE sync.change c SET state = 'p', next_attempt = NULL"
+				" FROM sync.object o WHERE o.relation = c.relation"
+				" AND o.server = $1 AND ($2 IS NULL OR o.object = $2)"
+				" AND (c.state = 'r' OR c.next_attempt IS NOT NULL)",
+				"nt", server->name,
+				name ? synced_object(server, name)->object : NULL);
+	sql_end(&sql);
+	worker_wake_at_commit(server->serverid, false);
+	PG_RETURN_INT64(n);
+}
+
+/* The row goes back to what Salesforce has. */
+static void
+give_up_change(const SyncObject *object, const OutboxChange *change)
+{
+	outbox_done(&change->seq, 1);
+	catalog_records_recovered(object->server, object->object, "push",
+							  list_make1(change->id));
+	if (change->operation == 'I')
+		identity_drop(object->relid, change->id);
+	else
+		catalog_read_again(object, change->id);
+}
+
+/*
+ * sync.discard(seq bigint) returns void
+ */
+Datum
+sync_discard(PG_FUNCTION_ARGS)
+{
+	OutboxChange *change = outbox_change(PG_GETARG_INT64(0));
+	SyncObject *object = change ? catalog_object_by_relid(change->relid) : NULL;
+
+	if (object == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("there is no change %lld in the outbox, or it is being sent",
+						(long long) PG_GETARG_INT64(0)),
+				 errhint("SELECT seq FROM sync.outbox lists them.")));
+	require_server_owner(server_options(object->server));
+	give_up_change(object, change);
+	worker_wake_at_commit(object->serverid, false);
+	PG_RETURN_VOID();
+}
+
+/*
+ * sync.resolve(id text) returns text
+ */
+Datum
+sync_resolve(PG_FUNCTION_ARGS)
+{
+	char	   *id = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *known;
+
+	if (id[0] != PROVISIONAL_MARK)
+		PG_RETURN_TEXT_P(cstring_to_text(id));
+	known = (char *) linitial(identity_known(list_make1(id)));
+	if (known == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(known));
+}
+
+/*
  * sync.now
  */
 
@@ -764,6 +967,39 @@ sync_dropped(PG_FUNCTION_ARGS)
 				   "DELETE FROM sync.server s"
 				   " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server f"
 				   " WHERE f.srvname = s.server OR f.oid = s.serverid)", "");
+	(void) sql_run(&sql,
+				   "DELETE FROM sync.failures f WHERE object IS NOT NULL"
+				   " AND NOT EXISTS (SELECT FROM sync.object o"
+				   " WHERE o.server = f.server AND o.object = f.object)", "");
+	(void) sql_run(&sql,
+				   "DELETE FROM sync.failures f"
+				   " WHERE NOT EXISTS (SELECT FROM sync.server s"
+				   " WHERE s.server = f.server)", "");
+	(void) sql_run(&sql,
+				   "DELETE FROM sync.log l"
+				   " WHERE NOT EXISTS (SELECT FROM sync.server s"
+				   " WHERE s.server = l.server)", "");
+	(void) sql_run(&sql,
+				   "DELETE FROM sync.change c"
+				   " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class r"
+				   " WHERE r.oid = c.relation)", "");
 	sql_end(&sql);
+	catalog_changed();
+	PG_RETURN_NULL();
+}
+
+/*
+ * Event trigger on ddl_command_end: servers and user mappings may have been
+ * altered; their workers look at once.
+ */
+Datum
+sync_altered(PG_FUNCTION_ARGS)
+{
+	ListCell   *lc;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not fired by event trigger manager");
+	foreach(lc, catalog_servers())
+		worker_wake_at_commit(((SyncServer *) lfirst(lc))->serverid, false);
 	PG_RETURN_NULL();
 }

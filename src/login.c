@@ -42,6 +42,8 @@ typedef struct StoredSession
 	bool		current;		/* made with today's credentials */
 	char	   *instance_url;
 	char	   *access_token;	/* NULL: the login was refused */
+	char	   *user_id;
+	int64		clock_offset;
 	char	   *version;
 	char	   *error_state;
 	char	   *error_message;
@@ -60,8 +62,8 @@ read_session(const ServerOptions *server)
 	if (sql_run(&sql,
 				"SELECT generation, credentials = $2, instance_url,"
 				" access_token, version, error_state, error_message,"
-				" error_detail, error_hint"
-				" FROM sync.session WHERE serverid = $1",
+				" error_detail, error_hint, user_id,"
+				" clock_offset FROM sync.session WHERE serverid = $1",
 				"ot", server->serverid, credentials_version(server)) > 0)
 	{
 		result->generation = sql_int(&sql, 0, 1);
@@ -73,6 +75,8 @@ read_session(const ServerOptions *server)
 		result->error_message = sql_text(&sql, 0, 7);
 		result->error_detail = sql_text(&sql, 0, 8);
 		result->error_hint = sql_text(&sql, 0, 9);
+		result->user_id = sql_text(&sql, 0, 10);
+		result->clock_offset = sql_int(&sql, 0, 11);
 	}
 	sql_end(&sql);
 	step_end();
@@ -105,7 +109,8 @@ raise_stored_error(const StoredSession *session)
  */
 static void
 store_session(const ServerOptions *server, const Session *session,
-			  const char *version, const ErrorData *error)
+			  const char *version, int64 clock_offset,
+			  const ErrorData *error)
 {
 	SqlScope	sql;
 
@@ -122,20 +127,22 @@ store_session(const ServerOptions *server, const Session *session,
 				   "INSERT INTO sync.session AS s (serverid, generation,"
 				   " credentials, instance_url, access_token, version,"
 				   " login_at, error_state, error_message, error_detail,"
-				   " error_hint)"
-				   " VALUES ($1, 1, $2, $3, $4, $5, now(), $6, $7, $8, $9)"
+				   " error_hint, user_id, clock_offset)"
+				   " VALUES ($1, 1, $2, $3, $4, $5, now(), $6, $7, $8, $9, $10, $11)"
 				   " ON CONFLICT (serverid) DO UPDATE SET"
 				   " generation = s.generation + 1, credentials = $2,"
 				   " instance_url = $3, access_token = $4, version = $5,"
 				   " login_at = now(), error_state = $6, error_message = $7,"
-				   " error_detail = $8, error_hint = $9",
-				   "otttttttt", server->serverid, credentials_version(server),
+				   " error_detail = $8, error_hint = $9, user_id = $10,"
+				   " clock_offset = $11",
+				   "otttttttttl", server->serverid, credentials_version(server),
 				   session ? session->instance_url : NULL,
 				   session ? session->access_token : NULL, version,
 				   error ? unpack_sql_state(error->sqlerrcode) : NULL,
 				   error ? error->message : NULL,
 				   error ? error->detail : NULL,
-				   error ? error->hint : NULL);
+				   error ? error->hint : NULL,
+				   session ? session->user_id : NULL, clock_offset);
 	sql_end(&sql);
 	step_end();
 }
@@ -154,7 +161,8 @@ create_client(const ServerOptions *server)
 
 /* The exchange itself: session and API version, or an error. */
 static Session *
-ask_for_session(const ServerOptions *server, char **version)
+ask_for_session(const ServerOptions *server, char **version,
+				int64 *clock_offset)
 {
 	HttpClient *client = create_client(server);
 	Credentials *credentials;
@@ -168,10 +176,11 @@ ask_for_session(const ServerOptions *server, char **version)
 	api = api_create(client, server->client_name, NULL, NULL);
 	api_set_session(api, session->instance_url, session->access_token);
 	if (session->refresh_token)
-		store_session(server, session, NULL, NULL);
+		store_session(server, session, NULL, 0, NULL);
 	session->refresh_token = NULL;
 	api_choose_version(api, server->api_version);
 	*version = api->version;
+	*clock_offset = api->server_date ? api->server_date - api->local_date : 0;
 	return session;
 }
 
@@ -192,9 +201,11 @@ login_locked(const ServerOptions *server)
 	PG_TRY();
 	{
 		char	   *version;
-		Session    *session = ask_for_session(server, &version);
+		int64		clock_offset;
+		Session    *session = ask_for_session(server, &version,
+											  &clock_offset);
 
-		store_session(server, session, version, NULL);
+		store_session(server, session, version, clock_offset, NULL);
 	}
 	PG_CATCH();
 	{
@@ -205,7 +216,7 @@ login_locked(const ServerOptions *server)
 		FlushErrorState();
 		step_abort();
 		if (is_refusal(error))
-			store_session(server, NULL, NULL, error);
+			store_session(server, NULL, NULL, 0, error);
 		ReThrowError(error);
 	}
 	PG_END_TRY();
@@ -300,8 +311,15 @@ ensure_session(Org *org, const char *refused_token)
 	{
 		MemoryContext old = MemoryContextSwitchTo(org->context);
 
+		org->user_id = session->user_id ? pstrdup(session->user_id) : NULL;
 		org->api->version = pstrdup(session->version);
 		MemoryContextSwitchTo(old);
+	}
+	/* Until an answer tells the org's clock, it is as far from ours as then. */
+	if (org->api->server_date == 0)
+	{
+		org->api->local_date = GetCurrentTimestamp();
+		org->api->server_date = org->api->local_date + session->clock_offset;
 	}
 }
 

@@ -19,6 +19,7 @@ typedef struct Org
 	MemoryContext context;
 	ServerOptions *server;
 	SalesforceApi *api;
+	char	   *user_id;		/* who we are in the org; NULL = it did not say */
 	char	   *credentials;	/* credentials_version() when it was opened */
 } Org;
 

@@ -140,6 +140,7 @@ make_field(const DescribeField *described)
 	field->updateable = described->updateable;
 	field->defaulted = described->defaulted_on_create;
 	field->calculated = described->calculated;
+	field->default_true = described->default_true;
 	field->external_id = described->external_id;
 	field->reference_to = described->reference_to;
 	return field;
@@ -187,7 +188,7 @@ mapping_column(const SyncField *field, const char *help)
 	{
 		/* Salesforce's check boxes are never null (§2.4). */
 		column->not_null = true;
-		column->default_sql = "false";
+		column->default_sql = field->default_true ? "true" : "false";
 	}
 	if (field->label && help)
 		column->comment = psprintf("%s: %s", field->label, help);

@@ -30,6 +30,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "conflict.h"
 #include "copy.h"
 #include "mapping.h"
 #include "pull.h"
@@ -237,6 +238,8 @@ merge_and_record(Work *work, Stage *stage, List *refused)
 {
 	MergeCounts merged = {0};
 
+	if (work->object->direction == DIRECTION_BOTH)
+		conflict_resolve(work->object, stage);
 	merge_stage(stage, work->object->mark, &merged, &refused);
 	add_counts(work, &merged);
 	work->counts->failed += list_length(refused);
@@ -475,6 +478,8 @@ apply_deleted(Work *work)
 		moments[n++] = record->deleted;
 	}
 	delete_ids(work, ids, moments);
+	if (work->object->direction == DIRECTION_BOTH && ids != NIL)
+		conflict_deleted(work->object);
 }
 
 static bool
@@ -503,6 +508,9 @@ apply_left_filter(Work *work)
 		if (!page_has_id(rows, id))
 			left = lappend(left, pstrdup(id));
 	}
+	/* What is changed here goes out first; then it leaves. */
+	if (work->object->direction == DIRECTION_BOTH)
+		left = conflict_without_changes(work->object, left);
 	delete_ids(work, left, NULL);
 }
 
@@ -531,6 +539,8 @@ sweep(Work *work)
 	add_counts(work, &merged);
 	work->counts->failed += list_length(refused);
 	record_refused(work->object, "deletes", refused);
+	if (work->object->direction == DIRECTION_BOTH && merged.deleted > 0)
+		conflict_deleted(work->object);
 	stage_drop(stage);
 	catalog_swept(work->object);
 	step_end();
@@ -675,6 +685,55 @@ apply_many(Work *work, TimestampTz due)
 	step_end();
 }
 
+/* Takes ids that are alive in the org out of the list. */
+static void
+drop_alive(const QueryPage *page, List **ids)
+{
+	for (int i = 0; i < page->nrecords; i++)
+	{
+		const char *alive = query_value(page, i, "Id");
+		ListCell   *lc;
+
+		foreach(lc, *ids)
+		{
+			if (strcmp((char *) lfirst(lc), alive) == 0)
+				*ids = foreach_delete_current(*ids, lc);
+		}
+	}
+}
+
+/*
+ * Deletes that something here refused (a foreign key): tried again, unless the
+ * record has come back meanwhile.
+ */
+static void
+retry_deletes(Work *work, TimestampTz before)
+{
+	SyncObject *object = work->object;
+	List	   *ids;
+	List	   *gone;
+	QueryPage  *page;
+
+	step_begin();
+	ids = catalog_failed_records(object, true, before, IDS_PER_QUERY);
+	step_end();
+	if (ids == NIL)
+		return;
+	page = query_run(work->org->api,
+					 soql_select(list_make1(pstrdup("Id")), object->object,
+								 list_make1(soql_id_in(ids)), NULL, 0), false);
+	gone = list_copy(ids);
+	while (page)
+	{
+		drop_alive(page, &gone);
+		page = page->done ? NULL : query_next(work->org->api, page);
+	}
+	step_begin();
+	catalog_records_recovered(object->server, object->object, "deletes", ids);
+	delete_ids(work, gone, NULL);
+	step_end();
+}
+
 /* Rows that PostgreSQL refused before may be welcome by now. */
 static void
 retry_refused(Work *work, bool at_once)
@@ -683,9 +742,10 @@ retry_refused(Work *work, bool at_once)
 	List	   *ids;
 
 	step_begin();
-	ids = catalog_failed_records(work->object, before, IDS_PER_QUERY);
+	ids = catalog_failed_records(work->object, false, before, IDS_PER_QUERY);
 	step_end();
 	pull_ids(work, ids);
+	retry_deletes(work, before);
 }
 
 static void
@@ -715,9 +775,8 @@ check_table(Work *work)
 			 errhint("Undo the change, or leave the field out with sync.set(..., 'exclude', ...).")));
 }
 
-void
-pull_apply(Pull *pull, Org *org, TimestampTz started, TimestampTz due,
-		   bool immediately, SyncCounts *counts)
+static Work *
+create_work(Pull *pull, Org *org, TimestampTz started, SyncCounts *counts)
 {
 	Work	   *work = palloc0(sizeof(Work));
 
@@ -732,6 +791,26 @@ pull_apply(Pull *pull, Org *org, TimestampTz started, TimestampTz due,
 	work->context = AllocSetContextCreate(CurrentMemoryContext,
 										  "sync pull page",
 										  ALLOCSET_DEFAULT_SIZES);
+	return work;
+}
+
+void
+pull_records(Org *org, SyncObject *object, List *ids, SyncCounts *counts)
+{
+	Pull	   *pull = palloc0(sizeof(Pull));
+
+	pull->object = object;
+	step_begin();
+	pull->fields = catalog_fields(object);
+	step_end();
+	pull_ids(create_work(pull, org, GetCurrentTimestamp(), counts), ids);
+}
+
+void
+pull_apply(Pull *pull, Org *org, TimestampTz started, TimestampTz due,
+		   bool immediately, SyncCounts *counts)
+{
+	Work	   *work = create_work(pull, org, started, counts);
 
 	check_refusal(work, pull->updated);
 	check_refusal(work, pull->deleted);

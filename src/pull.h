@@ -43,6 +43,7 @@ typedef struct Pull
  * org's clock; immediately: what is visible now is wanted, not only what is a
  * minute old.
  * pull_has_changes: after ids were asked, whether rows must be asked for.
+ * pull_records: brings in single records by id; the cursor stays.
  * pull_apply: brings in what the answers hold, or more where they say that
  * there is more; counts what happened, moves the cursor, sets when the object
  * is due again.  Errors leave the cursor where it was.
@@ -52,6 +53,8 @@ extern int	pull_ask_ids(Pull *pull, Question *questions, TimestampTz now);
 extern int	pull_ask_rows(Pull *pull, Question *questions, TimestampTz now,
 						  bool immediately);
 extern bool pull_has_changes(const Pull *pull);
+extern void pull_records(Org *org, SyncObject *object, List *ids,
+						 SyncCounts *counts);
 extern void pull_apply(Pull *pull, Org *org, TimestampTz started,
 					   TimestampTz due, bool immediately, SyncCounts *counts);
 

@@ -34,7 +34,9 @@ typedef enum StepLock
 {
 	LOCK_WORKER = 1,			/* by server: running its cycles */
 	LOCK_LOGIN,					/* by server: logging in */
-	LOCK_OBJECT					/* by table: writing rows from Salesforce */
+	LOCK_OBJECT,				/* by table: writing rows from Salesforce, or
+								 * sending its changes */
+	LOCK_PUSH					/* by server: sending changes */
 } StepLock;
 
 extern bool step_lock_try(StepLock lock, Oid oid);

@@ -12,6 +12,7 @@
 #include "fmgr.h"
 
 #include "compat.h"
+#include "tables/capture.h"
 #include "worker.h"
 
 PG_MODULE_MAGIC;
@@ -22,5 +23,6 @@ void
 _PG_init(void)
 {
 	worker_init();
+	capture_init(worker_wake_for_changes);
 	reserve_guc_prefix("sync");
 }

@@ -33,6 +33,7 @@
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -55,8 +56,10 @@
 #include "evolve.h"
 #include "login.h"
 #include "pull.h"
+#include "push.h"
 #include "step.h"
 #include "tables/catalog.h"
+#include "tables/outbox.h"
 #include "worker.h"
 
 /* Settings */
@@ -65,6 +68,12 @@ static int	naptime = 60;
 
 /* The launcher does not look again sooner than this, whatever ends. */
 #define LAUNCHER_MIN_NAP_MS		2000
+
+/*
+ * Nor does a worker look sooner than this at what is due and could not be done
+ * (another process has it locked); changes to be sent wake it by its latch.
+ */
+#define WORKER_MIN_NAP_MS		100L
 
 /* A paused or idle worker looks at its tables at least so often. */
 #define WORKER_MAX_NAP_MS		60000
@@ -145,6 +154,7 @@ worker_run_and_wait(WorkerArgs *args)
 typedef struct PendingWake
 {
 	Oid			serverid;
+	NameData	name;			/* of the server, for the name of a worker */
 	int			pid;
 	bool		start;
 } PendingWake;
@@ -177,6 +187,7 @@ wake_callback(XactEvent event, void *arg)
 			wake_pid(wake->pid);
 			args.task = WORKER_SERVER;
 			args.serverid = wake->serverid;
+			strlcpy(args.object, NameStr(wake->name), WORKER_OBJECT_LEN);
 
 			/* It ends at once where one is running; no slot: see sync.check */
 			if (wake->start)
@@ -187,33 +198,72 @@ wake_callback(XactEvent event, void *arg)
 		pending_wakes = NIL;
 }
 
-void
-worker_wake_at_commit(Oid serverid, bool start)
+static void
+add_wake(Oid serverid, const char *name, int pid, bool start)
 {
 	static bool registered = false;
-	MemoryContext old;
-	PendingWake *wake;
-	ListCell   *lc;
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	PendingWake *wake = palloc(sizeof(PendingWake));
 
 	if (!registered)
 		RegisterXactCallback(wake_callback, NULL);
 	registered = true;
+	wake->serverid = serverid;
+	namestrcpy(&wake->name, name);
+	wake->pid = pid;
+	wake->start = start;
+	pending_wakes = lappend(pending_wakes, wake);
+	MemoryContextSwitchTo(old);
+}
+
+void
+worker_wake_at_commit(Oid serverid, bool start)
+{
+	ForeignServer *server;
+	ListCell   *lc;
+
 	foreach(lc, pending_wakes)
 	{
-		wake = (PendingWake *) lfirst(lc);
+		PendingWake *wake = (PendingWake *) lfirst(lc);
+
 		if (wake->serverid == serverid)
 		{
 			wake->start |= start;
 			return;
 		}
 	}
-	old = MemoryContextSwitchTo(TopTransactionContext);
-	wake = palloc(sizeof(PendingWake));
-	wake->serverid = serverid;
-	wake->pid = catalog_worker_pid(serverid);
-	wake->start = start;
-	pending_wakes = lappend(pending_wakes, wake);
-	MemoryContextSwitchTo(old);
+	server = GetForeignServerExtended(serverid, FSV_MISSING_OK);
+	add_wake(serverid, server ? server->servername : "",
+			 catalog_worker_pid(serverid), start);
+}
+
+/*
+ * The pid that serves the server looked up last; a worker that starts says so
+ * by an invalidation of sync.worker.
+ */
+static Oid	known_server = InvalidOid;
+static int	known_pid = 0;
+static Oid	worker_relid = InvalidOid;
+
+static void
+forget_pid(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == worker_relid)
+		known_server = InvalidOid;
+}
+
+void
+worker_wake_for_changes(Oid serverid)
+{
+	if (!OidIsValid(worker_relid))
+		CacheRegisterRelcacheCallback(forget_pid, (Datum) 0);
+	if (known_server != serverid)
+	{
+		worker_relid = catalog_worker_table();
+		known_pid = catalog_worker_pid(serverid);
+		known_server = serverid;
+	}
+	add_wake(serverid, "", known_pid, false);
 }
 
 /*
@@ -234,7 +284,13 @@ typedef struct ServerWorker
 	MemoryContext org_context;
 	List	   *copiers;		/* of CopierSlot * */
 	TimestampTz trimmed;
+	TimestampTz reconciled;
+	TimestampTz push_again;		/* 0 = when there is something new */
+	TimestampTz next_turn;		/* of all but pushing */
 } ServerWorker;
+
+/* What a worker does that concerns the org as a whole. */
+typedef void (*ServerTask) (ServerWorker *w);
 
 static void
 close_org(ServerWorker *w)
@@ -271,6 +327,16 @@ new_run(void)
 	return run;
 }
 
+/* Within a step. */
+static void
+server_recovered(const SyncServer *server)
+{
+	if (server->failures == 0)
+		return;
+	catalog_server_recovered(server->name);
+	catalog_notify("recovery", server->name, NULL, NULL);
+}
+
 static void
 do_cycle(ServerWorker *w)
 {
@@ -278,31 +344,39 @@ do_cycle(ServerWorker *w)
 
 	cycle.org = current_org(w);
 	cycle.run = new_run();
+	cycle.full = w->server->next_cycle <= GetCurrentTimestamp();
 	cycle_run(&cycle, NULL);
 	(void) cycle_count_calls(w->org);
 	step_begin();
-	catalog_cycle_done(w->server->name,
-					   GetCurrentTimestamp() + w->org->server->interval);
-	if (w->server->failures > 0)
-	{
-		catalog_step_recovered(w->server->name, NULL, "cycle");
-		catalog_notify("recovery", w->server->name, NULL, NULL);
-	}
+	if (cycle.full)
+		catalog_cycle_done(w->server->name,
+						   GetCurrentTimestamp() + w->org->server->interval);
+	server_recovered(w->server);
 	step_end();
 }
 
+static void
+do_push(ServerWorker *w)
+{
+	Cycle		cycle = {0};
+
+	cycle.org = current_org(w);
+	cycle.run = new_run();
+	w->push_again = push_run(&cycle);
+	(void) cycle_count_calls(w->org);
+}
+
 /*
- * Runs the cycle; a failure of the org as a whole is recorded, with the time
- * of the next try.
+ * A failure of the org as a whole is recorded, with the time of the next try.
  */
 static void
-guarded_cycle(ServerWorker *w)
+guarded(ServerWorker *w, ServerTask task)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
 	PG_TRY();
 	{
-		do_cycle(w);
+		task(w);
 	}
 	PG_CATCH();
 	{
@@ -477,10 +551,27 @@ next_object_due(ServerWorker *w)
 		SyncObject *object = (SyncObject *) lfirst(lc);
 		TimestampTz due = Max(object->due, object->retry_at);
 
-		if (object->state == STATE_LIVE && due != 0)
+		if (object->state != STATE_LIVE || object->direction == DIRECTION_TO)
+			continue;
+		/* Just copied: its first increment is due at once. */
+		if (object->last_synced == 0 && due == 0)
+			due = GetCurrentTimestamp();
+		if (due != 0)
 			next = next ? Min(next, due) : due;
 	}
 	return next;
+}
+
+/* Whether anything is left to be synced. */
+static bool
+has_objects(ServerWorker *w)
+{
+	List	   *objects;
+
+	step_begin();
+	objects = catalog_synced_objects(w->server->name);
+	step_end();
+	return objects != NIL;
 }
 
 static void
@@ -509,7 +600,7 @@ until(TimestampTz a, TimestampTz b, TimestampTz c)
 		next = Min(next, b);
 	if (c)
 		next = Min(next, c);
-	return next <= now ? 1 : (long) ((next - now) / 1000 + 1);
+	return Max((long) ((next - now) / 1000 + 1), WORKER_MIN_NAP_MS);
 }
 
 /* The cycle's own time, or the time of an object that has its own. */
@@ -524,6 +615,53 @@ cycle_is_due(const SyncServer *server, TimestampTz object_due)
 }
 
 /*
+ * Sends what waits; returns whether there was anything.  When more comes due
+ * by itself is noted.
+ */
+static bool
+push_turn(ServerWorker *w)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next;
+	bool		due;
+
+	if (w->server->retry_at > now)
+		return false;
+	step_begin();
+	due = outbox_is_due(w->server->name);
+	step_end();
+	if (!due && (w->push_again == 0 || w->push_again > now))
+		return false;
+	guarded(w, do_push);
+	step_begin();
+	next = outbox_next(w->server->name);
+	due = outbox_is_due(w->server->name);
+	step_end();
+	/* What could not be sent: its table is being copied, its parent refused. */
+	if (due)
+		next = now + USECS_PER_SEC;
+	if (next)
+		w->push_again = w->push_again ? Min(w->push_again, next) : next;
+	return true;
+}
+
+/* The server's row, after renames and restores were followed. */
+static void
+read_server(ServerWorker *w)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	step_begin();
+	if (now - w->reconciled > USECS_PER_MINUTE)
+	{
+		(void) catalog_reconcile();
+		w->reconciled = now;
+	}
+	w->server = catalog_server_by_oid(w->serverid);
+	step_end();
+}
+
+/*
  * One turn: returns how long to sleep, or -1 when there is nothing more to do
  * for this process.
  */
@@ -533,10 +671,7 @@ server_turn(ServerWorker *w)
 	TimestampTz copy_due;
 	TimestampTz object_due;
 
-	step_begin();
-	(void) catalog_reconcile();
-	w->server = catalog_server_by_oid(w->serverid);
-	step_end();
+	read_server(w);
 	if (w->server == NULL || !w->server->running)
 		return -1;
 	if (w->server->paused)
@@ -544,10 +679,21 @@ server_turn(ServerWorker *w)
 		close_org(w);
 		return WORKER_MAX_NAP_MS;
 	}
+	/* Altered options hold at once, the interval among them. */
+	if (w->org && !org_is_current(w->org))
+	{
+		close_org(w);
+		w->server->next_cycle = 0;
+		w->next_turn = 0;
+	}
+	if (push_turn(w) && w->next_turn > GetCurrentTimestamp())
+		return until(w->next_turn, w->push_again, 0);
+	if (!has_objects(w))
+		return -1;
 	object_due = next_object_due(w);
 	if (cycle_is_due(w->server, object_due))
 	{
-		guarded_cycle(w);
+		guarded(w, do_cycle);
 		trim_log(w);
 		step_begin();
 		w->server = catalog_server_by_oid(w->serverid);
@@ -558,8 +704,10 @@ server_turn(ServerWorker *w)
 	}
 	copy_due = w->server->retry_at > GetCurrentTimestamp() ? 0 :
 		keep_copying(w);
-	return until(Max(w->server->next_cycle, w->server->retry_at), object_due,
-				 copy_due);
+	w->next_turn = GetCurrentTimestamp() + 1000 *
+		until(Max(w->server->next_cycle, w->server->retry_at), object_due,
+			  copy_due);
+	return until(w->next_turn, w->push_again, 0);
 }
 
 static void
@@ -598,7 +746,7 @@ serve(Oid serverid)
 		nap = server_turn(&worker);
 		if (nap < 0)
 			break;
-		pgstat_report_activity(STATE_IDLE, NULL);
+		pgstat_report_activity(STATE_IDLE, "");
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 nap, PG_WAIT_EXTENSION);
@@ -653,6 +801,8 @@ now_once_guarded(const WorkerArgs *args, SyncServer *server, Cycle *cycle)
 	ListCell   *lc;
 
 	cycle->org = org_open(server->name);
+	if (!server->paused)
+		(void) push_run(cycle);
 	step_begin();
 	objects = catalog_objects(server->name);
 	step_end();
@@ -665,12 +815,9 @@ now_once_guarded(const WorkerArgs *args, SyncServer *server, Cycle *cycle)
 			(void) cycle_copy(cycle, object->object);
 	}
 	cycle_run(cycle, only);
-	if (server->failures > 0)
-	{
-		step_begin();
-		catalog_step_recovered(server->name, NULL, "cycle");
-		step_end();
-	}
+	step_begin();
+	server_recovered(server);
+	step_end();
 }
 
 static void
@@ -735,6 +882,7 @@ scout(const WorkerArgs *args)
 		step_unlock(LOCK_WORKER, server->serverid);
 		next.task = WORKER_SERVER;
 		next.serverid = server->serverid;
+		strlcpy(next.object, server->name, WORKER_OBJECT_LEN);
 		next.notify_pid = args->notify_pid;
 		if (!worker_launch(&next, NULL))
 			ereport(LOG,
@@ -928,6 +1076,19 @@ worker_init(void)
 							"Sets above how many changed rows of an object a Bulk job is used.",
 							NULL, &pull_bulk_threshold, 10000, 0, 1000000,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.push_bulk_threshold",
+							"Sets above how many changes of one object a Bulk job sends them.",
+							NULL, &push_bulk_threshold, 2000, 1, 1000000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.push_concurrency",
+							"Sets how many calls that write to Salesforce are in flight at once.",
+							NULL, &push_concurrency, 4, 1, 8,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.lost_answer_wait",
+							"Sets for how long a request whose answer was lost may still be running in the org.",
+							"A record that is not found there is sent again only after that.",
+							&push_answer_wait, 120, 0, 86400,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("sync.describe_interval",
 							"Sets how often an object's fields are looked at anew.",
 							NULL, &evolve_interval, 3600, 1, 604800,

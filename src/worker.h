@@ -33,7 +33,8 @@ typedef struct WorkerArgs
 	int32		notify_pid;		/* who wants to know when it ends; 0 = the
 								 * process that starts it */
 	int16		task;			/* WorkerTask */
-	char		object[WORKER_OBJECT_LEN];
+	char		object[WORKER_OBJECT_LEN];	/* what it is for; of a server's
+											 * worker its name, to be seen only */
 } WorkerArgs;
 
 /*
@@ -42,13 +43,15 @@ typedef struct WorkerArgs
  * is interrupted.  ERROR with a hint when it cannot be started.
  * worker_wake_at_commit: the server's worker looks at its tables anew once
  * this transaction has committed, and one is started then if none is running.
- * worker_wake: sets the latch of the worker at once.
+ * worker_wake_for_changes: the same from a capture trigger, once for each
+ * transaction: looks up nothing that it knows already, and starts nothing.
  */
 struct BackgroundWorkerHandle;
 extern bool worker_launch(WorkerArgs *args,
 						  struct BackgroundWorkerHandle **handle);
 extern void worker_run_and_wait(WorkerArgs *args);
 extern void worker_wake_at_commit(Oid serverid, bool start);
+extern void worker_wake_for_changes(Oid serverid);
 extern bool worker_has_launcher(void);
 extern void worker_init(void);
 

@@ -63,6 +63,7 @@ read_field(const Json *json)
 	field->updateable = json_get_bool(json, "updateable", false);
 	field->defaulted_on_create = json_get_bool(json, "defaultedOnCreate",
 											   false);
+	field->default_true = json_get_bool(json, "defaultValue", false);
 	field->calculated = json_get_bool(json, "calculated", false);
 	field->custom = json_get_bool(json, "custom", false);
 	field->external_id = json_get_bool(json, "externalId", false);

@@ -29,6 +29,7 @@ typedef struct DescribeField
 	bool		createable;
 	bool		updateable;
 	bool		defaulted_on_create;
+	bool		default_true;	/* of a boolean: defaultValue is true */
 	bool		calculated;
 	bool		custom;
 	bool		external_id;

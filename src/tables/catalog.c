@@ -16,6 +16,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -24,7 +25,10 @@
 #include "tables/catalog.h"
 #include "tables/sql.h"
 
+/* In the order of the enums. */
 static const char *const state_names[] = {"new", "copying", "indexing", "live"};
+static const char *const direction_names[] = {"from", "both", "to"};
+static const char *const conflict_names[] = {"salesforce", "local", "latest"};
 
 /* One statement that returns nothing of interest. */
 #define RUN(...) \
@@ -96,7 +100,10 @@ catalog_servers(void)
 	uint64		n;
 
 	sql_begin(&sql);
-	n = sql_run(&sql, SERVER_COLUMNS " ORDER BY s.server", "");
+	n = sql_run(&sql, SERVER_COLUMNS
+				" WHERE EXISTS (SELECT FROM sync.object o"
+				" WHERE o.server = s.server AND o.enabled)"
+				" ORDER BY s.server", "");
 	MemoryContextSwitchTo(sql.caller);
 	for (uint64 i = 0; i < n; i++)
 		servers = lappend(servers, server_from_row(&sql, i));
@@ -113,19 +120,24 @@ catalog_servers(void)
 	" p.job_records, p.locator, p.described, p.describe_tag, p.failures," \
 	" p.retry_at, p.swept, EXISTS (SELECT FROM sync.failures f" \
 	" WHERE f.server = o.server AND f.object = o.object" \
-	" AND f.record <> '' AND f.operation IN ('copy', 'pull'))" \
+	" AND f.record <> '' AND f.operation IN ('copy', 'pull', 'deletes'))," \
+	" o.direction, o.conflict, o.external_id, o.push_deletes," \
+	" o.unmodified_since, s.serverid, p.described_fully, p.last_synced," \
+	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
+	" AND f.object = o.object AND f.record IS NULL)" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
-	" WHERE o.enabled AND o.server = $1"
+	" JOIN sync.server s USING (server)" \
+	" WHERE o.enabled"
 
-static SyncState
-state_from_name(const char *name)
+static int
+number_of_name(const char *const *names, int n, const char *name)
 {
-	for (size_t i = 0; i < lengthof(state_names); i++)
+	for (int i = 0; i < n; i++)
 	{
-		if (strcmp(state_names[i], name) == 0)
-			return (SyncState) i;
+		if (strcmp(names[i], name) == 0)
+			return i;
 	}
-	elog(ERROR, "unknown state \"%s\"", name);
+	elog(ERROR, "unknown value \"%s\"", name);
 }
 
 static SyncObject *
@@ -142,7 +154,8 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->filter = sql_text(sql, row, 6);
 	object->mark = sql_bool(sql, row, 7);
 	object->interval = sql_is_null(sql, row, 8) ? -1 : sql_int(sql, row, 8);
-	object->state = state_from_name(sql_text(sql, row, 9));
+	object->state = number_of_name(state_names, lengthof(state_names),
+								   sql_text(sql, row, 9));
 	object->stamp_field = sql_text(sql, row, 10);
 	object->has_isdeleted = sql_bool(sql, row, 11);
 	object->undeletable = sql_bool(sql, row, 12);
@@ -161,6 +174,17 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->retry_at = sql_time(sql, row, 25);
 	object->swept = sql_time(sql, row, 26);
 	object->has_refused = sql_bool(sql, row, 27);
+	object->direction = number_of_name(direction_names, 3,
+									   sql_text(sql, row, 28));
+	object->conflict = number_of_name(conflict_names, 3,
+									  sql_text(sql, row, 29));
+	object->external_id = sql_text(sql, row, 30);
+	object->push_deletes = sql_bool(sql, row, 31);
+	object->unmodified_since = sql_bool(sql, row, 32);
+	object->serverid = (Oid) sql_int(sql, row, 33);
+	object->described_fully = sql_time(sql, row, 34);
+	object->last_synced = sql_time(sql, row, 35);
+	object->has_failures = sql_bool(sql, row, 36);
 	return object;
 }
 
@@ -172,8 +196,21 @@ catalog_object(const char *server, const char *name)
 
 	sql_begin(&sql);
 	if (sql_run(&sql, OBJECT_COLUMNS
-				" AND lower(o.object) = lower($2)",
+				" AND o.server = $1 AND lower(o.object) = lower($2)",
 				"nt", server, name) > 0)
+		object = object_from_row(&sql, 0);
+	sql_end(&sql);
+	return object;
+}
+
+SyncObject *
+catalog_object_by_relid(Oid relid)
+{
+	SqlScope	sql;
+	SyncObject *object = NULL;
+
+	sql_begin(&sql);
+	if (sql_run(&sql, OBJECT_COLUMNS " AND o.relation = $1", "o", relid) > 0)
 		object = object_from_row(&sql, 0);
 	sql_end(&sql);
 	return object;
@@ -187,7 +224,8 @@ catalog_objects(const char *server)
 	uint64		n;
 
 	sql_begin(&sql);
-	n = sql_run(&sql, OBJECT_COLUMNS " ORDER BY o.object", "n", server);
+	n = sql_run(&sql, OBJECT_COLUMNS " AND o.server = $1 ORDER BY o.object",
+				"n", server);
 	MemoryContextSwitchTo(sql.caller);
 	for (uint64 i = 0; i < n; i++)
 		objects = lappend(objects, object_from_row(&sql, i));
@@ -231,7 +269,8 @@ field_from_row(SqlScope *sql, uint64 row)
 	field->defaulted = sql_bool(sql, row, 12);
 	field->calculated = sql_bool(sql, row, 13);
 	field->external_id = sql_bool(sql, row, 14);
-	field->reference_to = sql_list(sql, row, 15);
+	field->default_true = sql_bool(sql, row, 15);
+	field->reference_to = sql_list(sql, row, 16);
 	return field;
 }
 
@@ -246,7 +285,8 @@ catalog_fields(const SyncObject *object)
 	n = sql_run(&sql,
 				"SELECT field, attname, type, label, length, digits,"
 				" precision, scale, nillable, createable, updateable,"
-				" defaulted, calculated, external_id, reference_to"
+				" defaulted, calculated, external_id, default_true,"
+				" reference_to"
 				" FROM sync.field WHERE server = $1 AND object = $2"
 				" ORDER BY ordinal", "nt", object->server, object->object);
 	MemoryContextSwitchTo(sql.caller);
@@ -344,12 +384,13 @@ catalog_object_failed(const SyncObject *object, TimestampTz retry_at,
 }
 
 void
-catalog_described(const SyncObject *object, const char *tag)
+catalog_described(const SyncObject *object, bool fully, const char *tag)
 {
 	RUN("UPDATE sync.progress SET described = now(),"
+		" described_fully = CASE WHEN $4 THEN now() ELSE described_fully END,"
 		" describe_tag = coalesce($3, describe_tag)"
 		" WHERE server = $1 AND object = $2",
-		"ntt", object->server, object->object, tag);
+		"nttb", object->server, object->object, tag, fully);
 }
 
 void
@@ -367,10 +408,10 @@ catalog_add_fields(const SyncObject *object, List *fields)
 					   "INSERT INTO sync.field (server, object, field, attname,"
 					   " ordinal, type, label, length, digits, precision, scale,"
 					   " nillable, createable, updateable, defaulted, calculated,"
-					   " external_id, reference_to)"
+					   " external_id, default_true, reference_to)"
 					   " SELECT $1, $2, $3, $4,"
 					   " coalesce(max(ordinal), 0) + 1, $5, $6, $7, $8, $9, $10,"
-					   " $11, $12, $13, $14, $15, $16, coalesce($17, '{}')"
+					   " $11, $12, $13, $14, $15, $16, $17, coalesce($18, '{}')"
 					   " FROM sync.field WHERE server = $1 AND object = $2"
 					   " ON CONFLICT (server, object, field) DO UPDATE SET"
 					   " attname = excluded.attname, type = excluded.type,"
@@ -383,14 +424,29 @@ catalog_add_fields(const SyncObject *object, List *fields)
 					   " defaulted = excluded.defaulted,"
 					   " calculated = excluded.calculated,"
 					   " external_id = excluded.external_id,"
+					   " default_true = excluded.default_true,"
 					   " reference_to = excluded.reference_to",
-					   "nttnttiiiibbbbbbT", object->server, object->object,
+					   "nttnttiiiibbbbbbbT", object->server, object->object,
 					   f->field, f->attname, f->type, f->label, f->length,
 					   f->digits, f->precision, f->scale, f->nillable,
 					   f->createable, f->updateable, f->defaulted,
-					   f->calculated, f->external_id, f->reference_to);
+					   f->calculated, f->external_id, f->default_true,
+					   f->reference_to);
 	}
 	sql_end(&sql);
+	catalog_changed();
+}
+
+/*
+ * Tells the capture triggers of all backends, when the transaction commits,
+ * that what is synced, or how, has changed.
+ */
+void
+catalog_changed(void)
+{
+	CacheInvalidateRelcacheByRelid(get_relname_relid("object",
+													 get_namespace_oid("sync",
+																	   false)));
 }
 
 void
@@ -399,6 +455,7 @@ catalog_remove_field(const SyncObject *object, const char *field)
 	RUN("DELETE FROM sync.field"
 		" WHERE server = $1 AND object = $2 AND field = $3",
 		"ntt", object->server, object->object, field);
+	catalog_changed();
 }
 
 /*
@@ -416,9 +473,30 @@ void
 catalog_cycle_done(const char *server, TimestampTz next_cycle)
 {
 	RUN("UPDATE sync.server_progress SET next_cycle = $2,"
-		" last_cycle = now(), failures = 0, retry_at = NULL,"
-		" last_error = NULL WHERE server = $1",
-		"nz", server, next_cycle);
+		" last_cycle = now() WHERE server = $1", "nz", server, next_cycle);
+}
+
+void
+catalog_server_recovered(const char *server)
+{
+	RUN("UPDATE sync.server_progress SET failures = 0, retry_at = NULL,"
+		" last_error = NULL WHERE server = $1", "n", server);
+	catalog_steps_recovered(server, NULL);
+}
+
+/* What the org allows in a day, as seen last; 0 = never seen. */
+int64
+catalog_limit_max(const char *server)
+{
+	SqlScope	sql;
+	int64		limit = 0;
+
+	sql_begin(&sql);
+	if (sql_run(&sql, "SELECT limit_max FROM sync.server_progress"
+				" WHERE server = $1", "n", server) > 0)
+		limit = sql_int(&sql, 0, 1);
+	sql_end(&sql);
+	return limit;
 }
 
 void
@@ -553,25 +631,49 @@ catalog_log_trim(const char *server, TimestampTz before)
 void
 catalog_failure(const char *server, const char *object,
 				const char *operation, const char *record, const char *code,
-				const char *message, const char *hint)
+				const char *message, const char *hint, List *fields)
 {
 	RUN("INSERT INTO sync.failures AS f (server, object, operation, record,"
-		" code, message, hint) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+		" code, message, hint, fields) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 		" ON CONFLICT (server, coalesce(object, ''), operation,"
 		" coalesce(record, ''), code) DO UPDATE SET"
-		" message = $6, hint = $7, count = f.count + 1,"
+		" message = $6, hint = $7, fields = $8, count = f.count + 1,"
 		" last_seen = clock_timestamp()",
-		"ntttttt", server, object, operation, record, code, message, hint);
+		"nttttttT", server, object, operation, record, code, message, hint,
+		fields);
+}
+
+/* A record that Salesforce refused. */
+void
+catalog_refusal(const char *server, const char *object, const char *record,
+				const char *code, const char *message, List *fields)
+{
+	RUN("INSERT INTO sync.failures AS f (server, object, operation, record,"
+		" code, message, fields, hint)"
+		" VALUES ($1, $2, 'push', $3, $4, $5, $6,"
+		" 'Change the row, or sync.retry(server, object); sync.discard(seq) gives the change up.')"
+		" ON CONFLICT (server, coalesce(object, ''), operation,"
+		" coalesce(record, ''), code) DO UPDATE SET"
+		" message = $5, fields = $6, count = f.count + 1,"
+		" last_seen = clock_timestamp()",
+		"nttttT", server, object, record, code, message, fields);
 }
 
 void
-catalog_step_recovered(const char *server, const char *object,
-					   const char *operation)
+catalog_records_recovered(const char *server, const char *object,
+						  const char *operation, List *records)
+{
+	RUN("DELETE FROM sync.failures WHERE server = $1 AND object = $2"
+		" AND operation = $3 AND record = ANY ($4)",
+		"nttT", server, object, operation, records);
+}
+
+void
+catalog_steps_recovered(const char *server, const char *object)
 {
 	RUN("DELETE FROM sync.failures WHERE server = $1"
-		" AND object IS NOT DISTINCT FROM $2 AND operation = $3"
-		" AND record IS NULL",
-		"ntt", server, object, operation);
+		" AND object IS NOT DISTINCT FROM $2 AND record IS NULL",
+		"nt", server, object);
 }
 
 void
@@ -589,9 +691,23 @@ catalog_rows_recovered(const SyncObject *object, Oid stage, TimestampTz since)
 	RUN(statement, "ntL", object->server, object->object, since);
 }
 
+void
+catalog_read_again(const SyncObject *object, const char *id)
+{
+	RUN("INSERT INTO sync.failures AS f (server, object, operation, record,"
+		" code, message, first_seen, last_seen)"
+		" VALUES ($1, $2, 'pull', $3, 'DISCARDED',"
+		" 'a local change was given up; the row is read again', now(),"
+		" '-infinity')"
+		" ON CONFLICT (server, coalesce(object, ''), operation,"
+		" coalesce(record, ''), code) DO UPDATE SET last_seen = '-infinity'",
+		"ntt", object->server, object->object, id);
+	catalog_cycle_at_once(object->server);
+}
+
 List *
-catalog_failed_records(const SyncObject *object, TimestampTz before,
-					   int limit)
+catalog_failed_records(const SyncObject *object, bool deletes,
+					   TimestampTz before, int limit)
 {
 	SqlScope	sql;
 	List	   *ids = NIL;
@@ -601,9 +717,11 @@ catalog_failed_records(const SyncObject *object, TimestampTz before,
 	n = sql_run(&sql,
 				"SELECT record FROM sync.failures WHERE server = $1"
 				" AND object = $2 AND record <> ''"
-				" AND operation IN ('copy', 'pull') AND last_seen < $3"
+				" AND operation IN ('copy', 'pull', 'deletes')"
+				" AND (operation = 'deletes') = $5 AND last_seen < $3"
 				" ORDER BY last_seen LIMIT $4",
-				"ntLi", object->server, object->object, before, limit);
+				"ntLib", object->server, object->object, before, limit,
+				deletes);
 	MemoryContextSwitchTo(sql.caller);
 	for (uint64 i = 0; i < n; i++)
 		ids = lappend(ids, sql_text(&sql, i, 1));
@@ -648,6 +766,14 @@ catalog_worker_started(Oid serverid, int pid)
 	RUN("INSERT INTO sync.worker (serverid, pid) VALUES ($1, $2)"
 		" ON CONFLICT (serverid) DO UPDATE SET pid = $2",
 		"oi", serverid, pid);
+	CacheInvalidateRelcacheByRelid(catalog_worker_table());
+}
+
+/* Its invalidation says that a worker has started. */
+Oid
+catalog_worker_table(void)
+{
+	return get_relname_relid("worker", get_namespace_oid("sync", false));
 }
 
 int

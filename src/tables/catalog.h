@@ -44,8 +44,23 @@ typedef struct SyncField
 	bool		defaulted;
 	bool		calculated;
 	bool		external_id;
+	bool		default_true;	/* of a boolean: what Salesforce sets itself */
 	List	   *reference_to;	/* of char * */
 } SyncField;
+
+typedef enum SyncDirection
+{
+	DIRECTION_FROM,				/* Salesforce -> table */
+	DIRECTION_BOTH,
+	DIRECTION_TO				/* table -> Salesforce */
+} SyncDirection;
+
+typedef enum SyncConflict
+{
+	CONFLICT_SALESFORCE,		/* who wins, per field */
+	CONFLICT_LOCAL,
+	CONFLICT_LATEST
+} SyncConflict;
 
 typedef enum SyncState
 {
@@ -58,6 +73,7 @@ typedef enum SyncState
 typedef struct SyncObject
 {
 	char	   *server;
+	Oid			serverid;
 	char	   *object;
 	Oid			relid;
 	List	   *only_fields;	/* "fields" option; NIL = all */
@@ -65,6 +81,11 @@ typedef struct SyncObject
 	char	   *filter;			/* SOQL condition; or NULL */
 	bool		mark;			/* on_delete = mark */
 	int64		interval;		/* microseconds; -1 = the server's */
+	SyncDirection direction;
+	SyncConflict conflict;
+	char	   *external_id;	/* or NULL */
+	bool		push_deletes;
+	bool		unmodified_since;	/* write under If-Unmodified-Since */
 
 	SyncState	state;
 	char	   *stamp_field;
@@ -76,12 +97,15 @@ typedef struct SyncObject
 	int64		rows;
 	TimestampTz due;			/* 0 = at once */
 	TimestampTz swept;			/* when all ids were compared last */
+	TimestampTz last_synced;	/* 0 = never */
 	bool		has_refused;	/* rows of it stand in sync.failures */
+	bool		has_failures;	/* steps of it do */
 	char	   *job;
 	char	   *job_version;
 	int64		job_records;	/* -1 = not known */
 	char	   *locator;
 	TimestampTz described;
+	TimestampTz described_fully;
 	char	   *describe_tag;
 	int			failures;
 	TimestampTz retry_at;
@@ -102,6 +126,7 @@ extern SyncServer *catalog_server(const char *server);
 extern SyncServer *catalog_server_by_oid(Oid serverid);
 extern List *catalog_servers(void); /* of SyncServer *, all of the database */
 extern SyncObject *catalog_object(const char *server, const char *object);
+extern SyncObject *catalog_object_by_relid(Oid relid);
 extern List *catalog_objects(const char *server);	/* of SyncObject * */
 extern List *catalog_fields(const SyncObject *object);	/* of SyncField * */
 extern List *catalog_synced_objects(const char *server);	/* names */
@@ -121,13 +146,17 @@ extern void catalog_rows_added(const SyncObject *object, int64 rows);
 extern void catalog_cursor_reset(const SyncObject *object);
 extern void catalog_object_failed(const SyncObject *object, TimestampTz retry_at,
 								  const char *error);
-extern void catalog_described(const SyncObject *object, const char *tag);
+extern void catalog_described(const SyncObject *object, bool fully,
+							  const char *tag);
 extern void catalog_add_fields(const SyncObject *object, List *fields);
+extern void catalog_changed(void);
 extern void catalog_remove_field(const SyncObject *object, const char *field);
 
 /* Progress of a server */
 extern void catalog_cycle_at_once(const char *server);
 extern void catalog_cycle_done(const char *server, TimestampTz next_cycle);
+extern void catalog_server_recovered(const char *server);
+extern int64 catalog_limit_max(const char *server);
 extern void catalog_server_failed(const char *server, TimestampTz retry_at,
 								  const char *error);
 extern void catalog_limits(const char *server, int64 used, int64 max);
@@ -150,21 +179,27 @@ extern void catalog_log_trim(const char *server, TimestampTz before);
 
 /*
  * sync.failures.  One row for each server, object, operation, record and code,
- * counted up when it happens again.  catalog_step_recovered removes those of a
- * step that has gone well (NULL object: of the server as a whole),
+ * counted up when it happens again.  catalog_steps_recovered removes those of
+ * the steps of an object that goes well again (NULL: of the server as a whole),
  * catalog_rows_recovered those of records that stand in the stage and were not
  * refused again since the given moment.  catalog_failed_records lists ids of
- * set-aside rows last tried before the given moment.
+ * set-aside rows last tried before the given moment; catalog_read_again puts
+ * one there that is to be read again with the next cycle.
  */
 extern void catalog_failure(const char *server, const char *object,
 							const char *operation, const char *record,
 							const char *code, const char *message,
-							const char *hint);
-extern void catalog_step_recovered(const char *server, const char *object,
-								   const char *operation);
+							const char *hint, List *fields);
+extern void catalog_refusal(const char *server, const char *object,
+							const char *record, const char *code,
+							const char *message, List *fields);
+extern void catalog_records_recovered(const char *server, const char *object,
+									  const char *operation, List *records);
+extern void catalog_steps_recovered(const char *server, const char *object);
 extern void catalog_rows_recovered(const SyncObject *object, Oid stage,
 								   TimestampTz since);
-extern List *catalog_failed_records(const SyncObject *object,
+extern void catalog_read_again(const SyncObject *object, const char *id);
+extern List *catalog_failed_records(const SyncObject *object, bool deletes,
 									TimestampTz before, int limit);
 
 /* A small JSON message on channel sync, sent when the transaction commits. */
@@ -174,6 +209,7 @@ extern void catalog_notify(const char *event, const char *server,
 /* The process that serves a server, for waking it. */
 extern void catalog_worker_started(Oid serverid, int pid);
 extern int	catalog_worker_pid(Oid serverid);
+extern Oid	catalog_worker_table(void);
 
 /*
  * Follows ALTER SERVER ... RENAME and a restored dump (other oids), and pauses

@@ -45,9 +45,13 @@
 /* The subtransaction that writes as the sync; invalid when none does. */
 static SubTransactionId applying = InvalidSubTransactionId;
 
+/* How deep in triggers its statements are. */
+static int	applying_depth = 0;
+
 static bool callbacks_registered = false;
 
 PG_FUNCTION_INFO_V1(sync_applying);
+PG_FUNCTION_INFO_V1(sync_own_write);
 PG_FUNCTION_INFO_V1(sync_refuse_write);
 
 static void
@@ -93,6 +97,7 @@ set_mark(void)
 		callbacks_registered = true;
 	}
 	applying = GetCurrentSubTransactionId();
+	applying_depth = DatumGetInt32(pg_trigger_depth(NULL));
 }
 
 /* SET CONSTRAINTS ALL IMMEDIATE */
@@ -173,6 +178,20 @@ sync_applying(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(applying != InvalidSubTransactionId);
 }
 
+/*
+ * sync.own_write(): true if the statement that runs now is one of the sync's
+ * own.  What users' triggers do when they fire for it are writes of theirs; but
+ * what foreign keys do (their queries run under SECURITY_NOFORCE_RLS, and no
+ * others do) follows from the sync's.
+ */
+Datum
+sync_own_write(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(applying != InvalidSubTransactionId &&
+				   (DatumGetInt32(pg_trigger_depth(NULL)) == applying_depth ||
+					InNoForceRLSOperation()));
+}
+
 /* Trigger function; the WHEN clause has already asked who is writing. */
 Datum
 sync_refuse_write(PG_FUNCTION_ARGS)
@@ -198,9 +217,10 @@ sync_refuse_write(PG_FUNCTION_ARGS)
  * DROP EXTENSION drops the trigger by itself then, instead of demanding
  * CASCADE, at which people would fear for the table.
  */
-static void
-depend_on_extension(Oid trigger)
+void
+guard_depend_on_extension(Oid relid, const char *name_of_trigger)
 {
+	Oid			trigger = get_trigger_oid(relid, name_of_trigger, false);
 	List	   *name = list_make2(makeString("sync"), makeString("refuse_write"));
 	Oid			function = LookupFuncName(name, 0, NULL, false);
 	Oid			extension;
@@ -225,11 +245,11 @@ create_trigger(Oid relid)
 	relation_run(psprintf("CREATE TRIGGER " GUARD_TRIGGER
 						  " BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE"
 						  " ON %s FOR EACH STATEMENT"
-						  " WHEN (NOT sync.applying())"
+						  " WHEN (NOT sync.own_write())"
 						  " EXECUTE FUNCTION sync.refuse_write()", table));
 	relation_run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER "
 						  GUARD_TRIGGER, table));
-	depend_on_extension(get_trigger_oid(relid, GUARD_TRIGGER, false));
+	guard_depend_on_extension(relid, GUARD_TRIGGER);
 }
 
 static void
@@ -244,8 +264,8 @@ drop_trigger(Oid relid)
  * Statement triggers of a partitioned table do not fire for a statement that
  * names a partition, so each has its own.
  */
-static void
-for_each_partition(Oid relid, void (*action) (Oid relid))
+void
+guard_for_each_partition(Oid relid, void (*action) (Oid relid))
 {
 	ApplyState	state;
 	List	   *tables;
@@ -261,11 +281,11 @@ for_each_partition(Oid relid, void (*action) (Oid relid))
 void
 guard_create_triggers(Oid relid)
 {
-	for_each_partition(relid, create_trigger);
+	guard_for_each_partition(relid, create_trigger);
 }
 
 void
 guard_drop_triggers(Oid relid)
 {
-	for_each_partition(relid, drop_trigger);
+	guard_for_each_partition(relid, drop_trigger);
 }

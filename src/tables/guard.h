@@ -52,6 +52,8 @@ extern void owner_begin(Oid owner, ApplyState *state);
 extern void owner_end(ApplyState *state);
 extern void apply_suspend(const ApplyState *state);
 extern void apply_resume(const ApplyState *state);
+extern void guard_for_each_partition(Oid relid, void (*action) (Oid relid));
+extern void guard_depend_on_extension(Oid relid, const char *trigger);
 extern void guard_create_triggers(Oid relid);
 extern void guard_drop_triggers(Oid relid);
 

@@ -30,12 +30,20 @@ typedef struct TableSpec
 	char	   *name;
 	char	   *comment;		/* or NULL */
 	List	   *columns;		/* of TableColumn *; the first is id */
+	bool		takes_writes;	/* local changes go to Salesforce */
 } TableSpec;
 
 /*
  * schema_create_table: creates the schema if it is missing and the table, both
  * owned by owner, with the guard triggers (guard.h), without keys and indexes.
  * ERRCODE_DUPLICATE_TABLE, saying what holds the name, if it is taken.
+ *
+ * A table that takes local writes has a column local_id, provisional ids as the
+ * default of id, and the capture triggers (capture.h) instead of the guard's.
+ * schema_take_writes: changes a table to the one or the other; the column stays
+ * once it is there.
+ *
+ * schema_release: makes it an ordinary table, without triggers of ours.
  *
  * schema_add_columns, schema_comment: DDL for fields that came later; what is
  * there already stays as it is.  Waits for its lock for three seconds at most,
@@ -64,6 +72,8 @@ typedef struct TableSpec
  * All run with the rights of the table's owner and an empty search_path.
  */
 extern Oid	schema_create_table(const TableSpec *spec, Oid owner);
+extern void schema_take_writes(Oid relid, bool takes_writes);
+extern void schema_release(Oid relid);
 extern void schema_add_columns(Oid relid, List *columns);
 extern void schema_change_column(Oid relid, TableColumn *column);
 extern void schema_drop_column(Oid relid, const char *column);

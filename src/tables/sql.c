@@ -119,6 +119,18 @@ list_to_array(List *texts)
 										   TYPALIGN_INT));
 }
 
+static Datum
+numbers_to_array(const int64 *numbers, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(numbers[i]);
+	return PointerGetDatum(construct_array(elements, n, INT8OID,
+										   sizeof(int64), FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
+}
+
 /* One parameter: its type, value, and whether it is null. */
 static void
 take_param(char letter, va_list *args, Oid *type, Datum *value, char *null)
@@ -176,6 +188,14 @@ take_param(char letter, va_list *args, Oid *type, Datum *value, char *null)
 					*null = 'n';
 				else
 					*value = list_to_array(texts);
+				break;
+			}
+		case 'S':
+			{
+				const int64 *numbers = va_arg(*args, const int64 *);
+
+				*type = INT8ARRAYOID;
+				*value = numbers_to_array(numbers, va_arg(*args, int));
 				break;
 			}
 		default:

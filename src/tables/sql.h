@@ -42,7 +42,7 @@ extern void sql_end(SqlScope *scope);
  *	b  bool							i  int32
  *	l  int64						o  Oid
  *	z  TimestampTz, 0 = null		T  List of char *, as text[]; NIL = null
- *	L  TimestampTz as is
+ *	L  TimestampTz as is			S  const int64 *, int: an int8[]
  * Returns the number of rows processed or returned.
  */
 extern uint64 sql_run(SqlScope *scope, const char *statement,

@@ -231,7 +231,7 @@ counts_text(const MergeCounts *counts, List *refused)
 Datum
 tt_create_table(PG_FUNCTION_ARGS)
 {
-	TableSpec	spec;
+	TableSpec	spec = {0};
 
 	spec.schema = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	spec.name = text_to_cstring(PG_GETARG_TEXT_PP(1));

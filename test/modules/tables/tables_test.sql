@@ -2,6 +2,8 @@
 -- written name|type|not null (t or f)|default|comment.
 
 CREATE SCHEMA sync;
+CREATE FUNCTION sync.own_write() RETURNS boolean
+    AS :'module', 'sync_own_write' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
 CREATE FUNCTION sync.applying() RETURNS boolean
     AS :'module', 'sync_applying' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
 CREATE FUNCTION sync.refuse_write() RETURNS trigger

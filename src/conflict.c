@@ -1,0 +1,302 @@
+/*-------------------------------------------------------------------------
+ *
+ * conflict.c
+ *	  Both sides changed the same: who wins.
+ *
+ * Three values decide, for each field by itself: the last that both sides had
+ * in common (kept with the change in the outbox), the one that Salesforce has
+ * now, and ours.
+ *
+ *	theirs = base			only we changed it: ours stays, and goes out
+ *	theirs = ours			nothing to do, and nothing to send
+ *	otherwise				a conflict: salesforce, local, or the latest
+ *
+ * After a conflict that we won, what Salesforce has is the new base, so that
+ * the same difference is no conflict again.
+ *
+ * A record that was deleted in Salesforce is gone, whatever the rule: it cannot
+ * be written to.  A row that was deleted here and changed there is decided by
+ * the rule.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "conflict.h"
+#include "fold.h"
+#include "tables/identity.h"
+#include "tables/incoming.h"
+
+typedef struct Resolution
+{
+	const SyncObject *object;
+	Stage	   *stage;
+	List	   *columns;		/* all that have pending changes */
+	List	  **keep;			/* ids whose own value stays, by column */
+	List	   *remove;			/* ids that leave the stage */
+} Resolution;
+
+static const char *const rule_names[] = {"salesforce", "local", "latest"};
+
+static bool
+local_wins(const SyncObject *object, const NetChange *change, TimestampTz theirs)
+{
+	switch (object->conflict)
+	{
+		case CONFLICT_LOCAL:
+			return true;
+		case CONFLICT_LATEST:
+			return change->captured > theirs;
+		default:
+			return false;
+	}
+}
+
+static void
+record(const SyncObject *object, const NetChange *change, const char *field,
+	   const char *base, const char *theirs, const char *ours, bool local,
+	   const char *rule)
+{
+	conflict_record(object->server, object->object, change->id, field, base,
+					theirs, ours, local ? "local" : "salesforce",
+					rule ? rule : rule_names[object->conflict]);
+	catalog_notify("conflict", object->server, object->object, change->id);
+}
+
+/* What is left of a change after some of its fields were settled. */
+static void
+store_change(NetChange *change)
+{
+	if (change->operation == NET_NOTHING ||
+		(change->operation == NET_UPDATE && change->fields == NIL))
+		outbox_done(change->seqs, change->nseqs);
+	else
+		outbox_replace(change->seqs, change->nseqs,
+					   change->operation == NET_DELETE ? 'D' : 'U',
+					   fold_text(change));
+}
+
+static int
+column_number(List *columns, const char *column)
+{
+	int			i = 0;
+	ListCell   *lc;
+
+	foreach(lc, columns)
+	{
+		if (strcmp((char *) lfirst(lc), column) == 0)
+			return i;
+		i++;
+	}
+	elog(ERROR, "column \"%s\" was not asked for", column);
+}
+
+/* One field; returns whether it is still to be sent. */
+static bool
+resolve_field(Resolution *r, NetChange *change, NetField *field,
+			  const IncomingRow *row, bool *changed)
+{
+	int			n = column_number(r->columns, field->column);
+	char	   *theirs = row->values[n];
+	bool		local;
+
+	if (fold_same(theirs, field->base))
+	{
+		r->keep[n] = lappend(r->keep[n], change->id);
+		return true;
+	}
+	*changed = true;
+	if (fold_same(theirs, field->value))
+		return false;
+	local = local_wins(r->object, change, row->stamp);
+	record(r->object, change, field->column, field->base, theirs, field->value,
+		   local, NULL);
+	if (local)
+	{
+		r->keep[n] = lappend(r->keep[n], change->id);
+		field->base = theirs;
+	}
+	return local;
+}
+
+static void
+resolve_update(Resolution *r, NetChange *change, const IncomingRow *row)
+{
+	List	   *left = NIL;
+	bool		changed = false;
+	ListCell   *lc;
+
+	foreach(lc, change->fields)
+	{
+		NetField   *field = (NetField *) lfirst(lc);
+
+		if (resolve_field(r, change, field, row, &changed))
+			left = lappend(left, field);
+	}
+	change->fields = left;
+	if (changed)
+		store_change(change);
+}
+
+/* Deleted here; there it is alive, and perhaps changed since. */
+static void
+resolve_delete(Resolution *r, NetChange *change, const IncomingRow *row)
+{
+	NetField   *stamp = fold_field(change, r->stage->stamp);
+	char	   *theirs = row->values[column_number(r->columns, r->stage->stamp)];
+	bool		local;
+
+	if (stamp == NULL || fold_same(stamp->base, theirs))
+	{
+		r->remove = lappend(r->remove, change->id);
+		return;
+	}
+	local = local_wins(r->object, change, row->stamp);
+	record(r->object, change, NULL, NULL, "changed", "deleted", local, NULL);
+	if (local)
+	{
+		r->remove = lappend(r->remove, change->id);
+		stamp->base = theirs;
+		store_change(change);
+	}
+	else
+		outbox_done(change->seqs, change->nseqs);
+}
+
+/* Deleted there: what we changed has nowhere to go. */
+static void
+resolve_gone(const SyncObject *object, NetChange *change)
+{
+	ListCell   *lc;
+
+	if (change->operation == NET_UPDATE)
+	{
+		foreach(lc, change->fields)
+		{
+			NetField   *field = (NetField *) lfirst(lc);
+
+			record(object, change, field->column, field->base, NULL,
+				   field->value, false, "deleted");
+		}
+	}
+	outbox_done(change->seqs, change->nseqs);
+}
+
+static void
+resolve_row(Resolution *r, NetChange *change, const IncomingRow *row)
+{
+	if (row->deleted)
+		resolve_gone(r->object, change);
+	else if (change->operation == NET_UPDATE)
+		resolve_update(r, change, row);
+	else if (change->operation == NET_DELETE)
+		resolve_delete(r, change, row);
+	else
+		outbox_done(change->seqs, change->nseqs);
+}
+
+static List *
+all_columns(List *changes, const char *stamp)
+{
+	List	   *columns = list_make1(pstrdup(stamp));
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, changes)
+	{
+		foreach(lc2, ((NetChange *) lfirst(lc))->fields)
+		{
+			char	   *column = ((NetField *) lfirst(lc2))->column;
+			bool		known = false;
+			ListCell   *lc3;
+
+			foreach(lc3, columns)
+				known |= strcmp((char *) lfirst(lc3), column) == 0;
+			if (!known)
+				columns = lappend(columns, column);
+		}
+	}
+	return columns;
+}
+
+static IncomingRow *
+find_row(List *rows, const char *id)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		if (strcmp(((IncomingRow *) lfirst(lc))->id, id) == 0)
+			return (IncomingRow *) lfirst(lc);
+	}
+	return NULL;
+}
+
+void
+conflict_resolve(const SyncObject *object, Stage *stage)
+{
+	Resolution	r = {0};
+	List	   *changes;
+	List	   *ids = NIL;
+	List	   *rows;
+	ListCell   *lc;
+	int			i = 0;
+
+	identity_waiting(object->relid, stage->stage);
+	incoming_lock(stage);
+	changes = fold_changes(outbox_of_rows(object->relid, stage->stage));
+	if (changes == NIL)
+		return;
+
+	foreach(lc, changes)
+		ids = lappend(ids, ((NetChange *) lfirst(lc))->id);
+	r.object = object;
+	r.stage = stage;
+	r.columns = all_columns(changes, stage->stamp);
+	r.keep = palloc0(sizeof(List *) * list_length(r.columns));
+	rows = incoming_rows(stage, ids, r.columns);
+	foreach(lc, changes)
+	{
+		NetChange  *change = (NetChange *) lfirst(lc);
+		IncomingRow *row = find_row(rows, change->id);
+
+		if (row)
+			resolve_row(&r, change, row);
+	}
+	foreach(lc, r.columns)
+		incoming_keep(stage, (char *) lfirst(lc), r.keep[i++]);
+	incoming_remove(stage, r.remove);
+}
+
+void
+conflict_deleted(const SyncObject *object)
+{
+	List	   *changes = fold_changes(outbox_of_gone(object->relid));
+	ListCell   *lc;
+
+	foreach(lc, changes)
+		resolve_gone(object, (NetChange *) lfirst(lc));
+}
+
+List *
+conflict_without_changes(const SyncObject *object, List *ids)
+{
+	List	   *changes = outbox_of_ids(object->relid, ids);
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, ids)
+	{
+		char	   *id = (char *) lfirst(lc);
+		bool		has_changes = false;
+		ListCell   *lc2;
+
+		foreach(lc2, changes)
+			has_changes |= strcmp(((OutboxChange *) lfirst(lc2))->id, id) == 0;
+		if (!has_changes)
+			result = lappend(result, id);
+	}
+	return result;
+}

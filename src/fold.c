@@ -1,0 +1,300 @@
+/*-------------------------------------------------------------------------
+ *
+ * fold.c
+ *	  The net change of each row, from the changes in the outbox.
+ *
+ * However often a row was changed, Salesforce learns its latest state once:
+ * insert and updates are one insert, insert and delete nothing, a value that
+ * was changed back no change.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+
+#include "fold.h"
+#include "salesforce/json.h"
+#include "tables/capture.h"
+
+typedef struct RowKey
+{
+	Oid			relid;
+	char		id[SYNC_ID_SPACE];
+} RowKey;
+
+typedef struct RowEntry
+{
+	RowKey		key;
+	NetChange  *change;
+} RowEntry;
+
+NetField *
+fold_field(const NetChange *change, const char *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, change->fields)
+	{
+		NetField   *field = (NetField *) lfirst(lc);
+
+		if (strcmp(field->column, column) == 0)
+			return field;
+	}
+	return NULL;
+}
+
+/* A JSON value as text: strings quoted. */
+static char *
+value_text(Json *value)
+{
+	StringInfoData buf;
+	const char *text = json_text(value);
+
+	if (text == NULL)
+		return pstrdup("null");
+	if (json_kind(value) != JSON_IS_STRING)
+		return pstrdup(text);
+	initStringInfo(&buf);
+	json_append_string(&buf, text);
+	return buf.data;
+}
+
+static void
+add_field(const char *column, Json *values, void *arg)
+{
+	NetChange  *change = (NetChange *) arg;
+	NetField   *field = fold_field(change, column);
+	const char *text;
+
+	if (field == NULL)
+	{
+		field = palloc0(sizeof(NetField));
+		field->column = pstrdup(column);
+		field->base = value_text(json_item(values, 0));
+		change->fields = lappend(change->fields, field);
+	}
+	field->value = value_text(json_item(values, 1));
+	text = json_text(json_item(values, 1));
+	field->raw = text ? pstrdup(text) : NULL;
+	field->bare = text && json_kind(json_item(values, 1)) != JSON_IS_STRING;
+}
+
+static NetOperation
+net_operation(NetOperation before, char operation)
+{
+	switch (operation)
+	{
+		case 'I':
+			/* Deleted and inserted again: moved between partitions. */
+			return before == NET_DELETE ? NET_UPDATE : NET_INSERT;
+		case 'U':
+			return before == NET_INSERT ? NET_INSERT : NET_UPDATE;
+		default:
+			return before == NET_INSERT ? NET_NOTHING : NET_DELETE;
+	}
+}
+
+static void
+add_change(NetChange *net, const OutboxChange *change, bool first)
+{
+	Json	   *json = json_read(change->changes, strlen(change->changes));
+
+	if (json == NULL)
+		elog(ERROR, "change %lld in the outbox is no JSON",
+			 (long long) change->seq);
+	net->operation = first ? net_operation(NET_NOTHING, change->operation)
+		: net_operation(net->operation, change->operation);
+	if (first && change->operation == 'D')
+		net->operation = NET_DELETE;
+	if (change->operation == 'D')
+		net->fields = NIL;
+	json_visit(json, add_field, net);
+	net->seqs[net->nseqs++] = change->seq;
+	net->attempts = Max(net->attempts, change->attempts);
+	net->captured = change->captured;
+}
+
+/* Fields that are what they were need not be sent. */
+static void
+drop_unchanged(NetChange *net)
+{
+	List	   *fields = NIL;
+	ListCell   *lc;
+
+	if (net->operation != NET_UPDATE)
+		return;
+	foreach(lc, net->fields)
+	{
+		NetField   *field = (NetField *) lfirst(lc);
+
+		if (strcmp(field->base, field->value) != 0)
+			fields = lappend(fields, field);
+	}
+	net->fields = fields;
+	if (fields == NIL)
+		net->operation = NET_NOTHING;
+}
+
+static HTAB *
+create_rows(void)
+{
+	HASHCTL		ctl;
+
+	memset(&ctl, 0, sizeof(ctl));
+	ctl.keysize = sizeof(RowKey);
+	ctl.entrysize = sizeof(RowEntry);
+	ctl.hcxt = CurrentMemoryContext;
+	return hash_create("sync net changes", 256, &ctl,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+List *
+fold_changes(List *changes)
+{
+	HTAB	   *rows = create_rows();
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, changes)
+	{
+		OutboxChange *change = (OutboxChange *) lfirst(lc);
+		RowKey		key;
+		RowEntry   *entry;
+		NetChange  *net;
+		bool		found;
+
+		memset(&key, 0, sizeof(key));
+		key.relid = change->relid;
+		strlcpy(key.id, change->id, sizeof(key.id));
+		entry = hash_search(rows, &key, HASH_ENTER, &found);
+		if (!found)
+		{
+			net = palloc0(sizeof(NetChange));
+			net->relid = change->relid;
+			net->id = change->id;
+			net->seqs = palloc(sizeof(int64));
+			entry->change = net;
+			result = lappend(result, net);
+		}
+		net = entry->change;
+		net->seqs = repalloc(net->seqs, sizeof(int64) * (net->nseqs + 1));
+		add_change(net, change, !found);
+	}
+	hash_destroy(rows);
+	foreach(lc, result)
+		drop_unchanged((NetChange *) lfirst(lc));
+	return result;
+}
+
+char *
+fold_text(const NetChange *change)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '{');
+	foreach(lc, change->fields)
+	{
+		NetField   *field = (NetField *) lfirst(lc);
+
+		if (lc != list_head(change->fields))
+			appendStringInfoChar(&buf, ',');
+		json_append_string(&buf, field->column);
+		appendStringInfo(&buf, ":[%s,%s]", field->base, field->value);
+	}
+	appendStringInfoChar(&buf, '}');
+	return buf.data;
+}
+
+static bool
+is_number(const char *json)
+{
+	return isdigit((unsigned char) json[0]) || json[0] == '-';
+}
+
+static bool
+same_number(const char *a, const char *b)
+{
+	Datum		x = DirectFunctionCall3(numeric_in, CStringGetDatum(a),
+										ObjectIdGetDatum(InvalidOid),
+										Int32GetDatum(-1));
+	Datum		y = DirectFunctionCall3(numeric_in, CStringGetDatum(b),
+										ObjectIdGetDatum(InvalidOid),
+										Int32GetDatum(-1));
+
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, x, y));
+}
+
+/* "2026-01-31T10:00:00.123Z": Salesforce keeps whole seconds (§6.1). */
+static bool
+is_datetime(const char *json)
+{
+	size_t		n = strlen(json);
+
+	return n >= 22 && json[0] == '"' && isdigit((unsigned char) json[1]) &&
+		json[11] == 'T' && json[5] == '-' && json[14] == ':' &&
+		json[n - 2] == 'Z';
+}
+
+/*
+ * A JSON string without outer blanks; "null" for an empty one.  What is a blank
+ * inside quotes is so with its escape, too (\n, \t).
+ */
+static char *
+normal_text(const char *json)
+{
+	const char *first = json + 1;
+	const char *last = json + strlen(json) - 1;
+
+	for (;;)
+	{
+		if (first < last && *first == ' ')
+			first++;
+		else if (first + 1 < last && first[0] == '\\' &&
+				 strchr("ntr", first[1]))
+			first += 2;
+		else
+			break;
+	}
+	for (;;)
+	{
+		if (last > first && last[-1] == ' ')
+			last--;
+		else if (last - 1 > first && last[-2] == '\\' &&
+				 strchr("ntr", last[-1]) &&
+				 (last - 2 == first || last[-3] != '\\'))
+			last -= 2;
+		else
+			break;
+	}
+	return first == last ? pstrdup("null") : pnstrdup(first, last - first);
+}
+
+bool
+fold_same(const char *a, const char *b)
+{
+	if (strcmp(a, b) == 0)
+		return true;
+	if (is_number(a) && is_number(b))
+		return same_number(a, b);
+	if (is_datetime(a) && is_datetime(b))
+		return strncmp(a, b, 20) == 0;
+	if (a[0] != '"' && b[0] != '"')
+		return false;
+	return strcmp(a[0] == '"' ? normal_text(a) : a,
+				  b[0] == '"' ? normal_text(b) : b) == 0;
+}
+
+bool
+fold_is_provisional(const char *json)
+{
+	return json[0] == '"' && json[1] == PROVISIONAL_MARK;
+}

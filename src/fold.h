@@ -1,0 +1,61 @@
+/*-------------------------------------------------------------------------
+ *
+ * fold.h
+ *	  The net change of each row, from the changes in the outbox.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_FOLD_H
+#define SYNC_FOLD_H
+
+#include "tables/catalog.h"
+#include "tables/outbox.h"
+
+typedef enum NetOperation
+{
+	NET_NOTHING,				/* inserted and deleted; or changed back */
+	NET_INSERT,
+	NET_UPDATE,
+	NET_DELETE
+} NetOperation;
+
+/* Values are JSON texts: "\"abc\"", "12.5", "true", "null". */
+typedef struct NetField
+{
+	char	   *column;
+	char	   *base;			/* what both sides had last */
+	char	   *value;			/* what it is to become */
+	char	   *raw;			/* the same without quotes and escapes; NULL for
+								 * null */
+	bool		bare;			/* number or boolean */
+} NetField;
+
+typedef struct NetChange
+{
+	Oid			relid;
+	char	   *id;
+	NetOperation operation;
+	List	   *fields;			/* of NetField *; of a delete: base values */
+	int64	   *seqs;			/* the changes that it is made of */
+	int			nseqs;
+	int			attempts;
+	TimestampTz captured;		/* the latest */
+} NetChange;
+
+/*
+ * fold_changes: List of OutboxChange * (changes of a row in their order) to
+ * List of NetChange *, rows in the order of their first appearance.
+ * fold_text: the JSON of a net change, as the outbox holds it.
+ * fold_field: the field of a column; or NULL.
+ * fold_same: whether two JSON values are the same to Salesforce: numbers by
+ * value, texts without outer blanks, empty texts as null, times by the second.
+ */
+extern List *fold_changes(List *changes);
+extern char *fold_text(const NetChange *change);
+extern NetField *fold_field(const NetChange *change, const char *column);
+extern bool fold_same(const char *a, const char *b);
+extern bool fold_is_provisional(const char *json);
+
+#endif							/* SYNC_FOLD_H */

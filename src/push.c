@@ -1,0 +1,1090 @@
+/*-------------------------------------------------------------------------
+ *
+ * push.c
+ *	  The way out: what the outbox holds, to Salesforce.
+ *
+ * A round takes what is due, folds it to one net change per row, looks whether
+ * those records have changed in Salesforce since we saw them (and lets
+ * conflict.c decide if so), and sends what is ready.  A row that refers to one
+ * that Salesforce does not know yet waits for a later round, when that one has
+ * its id; rounds go on until nothing more can be sent.  A circle of new rows is
+ * broken by leaving a reference out at first.
+ *
+ * Nothing is sent twice blindly.  Updates and deletes can be repeated: the look
+ * before finds that they have been done.  A create can be repeated if it is an
+ * upsert by an external id; otherwise the attempt is recorded before it is sent,
+ * and looked up in the org if its answer was lost (push_doubt.c).
+ *
+ * While rows of an object go out its lock is held, so that no other process
+ * merges rows of it meanwhile.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "mapping.h"
+#include "pull.h"
+#include "push.h"
+#include "salesforce/query.h"
+#include "salesforce/soql.h"
+#include "step.h"
+#include "tables/capture.h"
+#include "tables/identity.h"
+#include "tables/stamps.h"
+
+int			push_bulk_threshold = 2000;
+int			push_concurrency = 4;
+int			push_answer_wait = 120;
+
+/* Rows in one round: bounds memory, and is what one Bulk job takes. */
+#define ROUND_ROWS			50000
+
+/* Rows that were refused for a lock or a limit go in smaller calls. */
+#define RETRY_CALL_ROWS		20
+
+/* A conditional write is one subrequest of a Composite call (§2.8). */
+#define CONDITIONAL_CALL_ROWS	25
+
+/* Stamps in one question; an answer holds 2,000 rows (§2.4). */
+#define STAMPS_PER_QUERY	2000
+
+/* Ids that are given, and rows that refused to take them, are tried again. */
+#define REPLACE_RETRY		(10 * USECS_PER_SEC)
+
+typedef struct CheckedRow
+{
+	char		id[SYNC_ID_SPACE];
+} CheckedRow;
+
+/*
+ * Objects
+ */
+
+SyncField *
+push_field(const PushObject *target, const char *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, target->fields)
+	{
+		SyncField  *field = (SyncField *) lfirst(lc);
+
+		if (strcmp(field->attname, column) == 0)
+			return field;
+	}
+	return NULL;
+}
+
+/*
+ * Writes to a record lock its parent: the account of a contact, the campaign of
+ * a member.  Of the references the first that is no owner, author or type.
+ */
+static SyncField *
+parent_field(List *fields)
+{
+	static const char *const known[] = {"CampaignId", "AccountId"};
+	ListCell   *lc;
+
+	for (int i = 0; i < 2; i++)
+	{
+		foreach(lc, fields)
+		{
+			if (strcmp(((SyncField *) lfirst(lc))->field, known[i]) == 0)
+				return (SyncField *) lfirst(lc);
+		}
+	}
+	foreach(lc, fields)
+	{
+		SyncField  *field = (SyncField *) lfirst(lc);
+
+		if (strcmp(field->type, "reference") == 0 && field->createable &&
+			!mapping_has_name(field->reference_to, "User") &&
+			!mapping_has_name(field->reference_to, "RecordType"))
+			return field;
+	}
+	return NULL;
+}
+
+PushObject *
+push_object(Push *push, Oid relid)
+{
+	PushObject *target;
+	ListCell   *lc;
+
+	foreach(lc, push->objects)
+	{
+		target = (PushObject *) lfirst(lc);
+		if (target->object->relid == relid)
+			return target;
+	}
+	target = palloc0(sizeof(PushObject));
+	step_begin();
+	target->object = catalog_object_by_relid(relid);
+	if (target->object)
+		target->fields = catalog_fields(target->object);
+	step_end();
+	if (target->object == NULL)
+		return NULL;
+	target->parent = parent_field(target->fields);
+	push->objects = lappend(push->objects, target);
+	return target;
+}
+
+/* The object's lock for this round; false if another process is at it. */
+static bool
+lock_target(PushObject *target)
+{
+	if (!target->locked)
+		target->locked = step_lock_try(LOCK_OBJECT, target->object->relid);
+	return target->locked;
+}
+
+static void
+unlock_targets(Push *push)
+{
+	ListCell   *lc;
+
+	foreach(lc, push->objects)
+	{
+		PushObject *target = (PushObject *) lfirst(lc);
+
+		if (target->locked)
+			step_unlock(LOCK_OBJECT, target->object->relid);
+	}
+	push->objects = NIL;
+}
+
+/*
+ * Rows
+ */
+
+/* Net changes as rows; those of tables that are no longer synced are left. */
+List *
+push_rows_of(Push *push, List *changes)
+{
+	List	   *rows = NIL;
+	ListCell   *lc;
+
+	foreach(lc, changes)
+	{
+		PushRow    *row = palloc0(sizeof(PushRow));
+
+		row->change = (NetChange *) lfirst(lc);
+		row->target = push_object(push, row->change->relid);
+		if (row->target)
+			rows = lappend(rows, row);
+	}
+	return rows;
+}
+
+static bool
+is_reference(const PushRow *row, const NetField *field)
+{
+	return field->raw && field->raw[0] == PROVISIONAL_MARK &&
+		row->change->operation != NET_DELETE;
+}
+
+/* Provisional ids that the rows refer to, and what has become of them. */
+static void
+fill_known_ids(List *rows)
+{
+	List	   *fields = NIL;
+	List	   *provisional = NIL;
+	List	   *known;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		foreach(lc2, row->change->fields)
+		{
+			NetField   *field = (NetField *) lfirst(lc2);
+
+			if (!is_reference(row, field))
+				continue;
+			fields = lappend(fields, field);
+			provisional = lappend(provisional, field->raw);
+		}
+	}
+	if (fields == NIL)
+		return;
+	step_begin();
+	known = identity_known(provisional);
+	step_end();
+	forboth(lc, fields, lc2, known)
+	{
+		if (lfirst(lc2) != NULL)
+			((NetField *) lfirst(lc))->raw = (char *) lfirst(lc2);
+	}
+}
+
+static PushRow *
+find_row(List *rows, const char *id)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (strcmp(row->change->id, id) == 0)
+			return row;
+	}
+	return NULL;
+}
+
+/* True if the row refers to a row that has no id yet. */
+static bool
+is_waiting(const PushRow *row)
+{
+	ListCell   *lc;
+
+	foreach(lc, row->change->fields)
+	{
+		if (is_reference(row, (NetField *) lfirst(lc)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Leaves out the references that a row waits for, if Salesforce takes it
+ * without them and all of them are to rows that wait as well.
+ */
+static bool
+hold_back_references(PushRow *row, List *waiting)
+{
+	List	   *sent = NIL;
+	List	   *held = NIL;
+	ListCell   *lc;
+
+	if (row->change->operation != NET_INSERT)
+		return false;
+	foreach(lc, row->change->fields)
+	{
+		NetField   *net = (NetField *) lfirst(lc);
+		SyncField  *field = push_field(row->target, net->column);
+
+		if (!is_reference(row, net))
+		{
+			sent = lappend(sent, net);
+			continue;
+		}
+		if (field == NULL || !field->nillable || !field->updateable ||
+			find_row(waiting, net->raw) == NULL)
+			return false;
+		held = lappend(held, net);
+	}
+	row->change->fields = sent;
+	row->held_back = held;
+	return true;
+}
+
+/*
+ * The rows that can be sent now.  If all wait for each other, one of them goes
+ * ahead of its references.
+ */
+static List *
+choose_ready(List *rows)
+{
+	List	   *ready = NIL;
+	List	   *waiting = NIL;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (is_waiting(row))
+			waiting = lappend(waiting, row);
+		else
+			ready = lappend(ready, row);
+	}
+	if (ready != NIL)
+		return ready;
+	foreach(lc, waiting)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (hold_back_references(row, waiting))
+			return list_make1(row);
+	}
+	return NIL;
+}
+
+/*
+ * Has Salesforce changed it meanwhile?
+ */
+
+static bool
+was_checked(Push *push, const char *id)
+{
+	CheckedRow	key;
+
+	memset(&key, 0, sizeof(key));
+	strlcpy(key.id, id, sizeof(key.id));
+	return hash_search(push->checked, &key, HASH_FIND, NULL) != NULL;
+}
+
+static void
+note_checked(Push *push, const char *id)
+{
+	CheckedRow	key;
+
+	memset(&key, 0, sizeof(key));
+	strlcpy(key.id, id, sizeof(key.id));
+	(void) hash_search(push->checked, &key, HASH_ENTER, NULL);
+}
+
+/* Rows of one object whose records have to be looked at before. */
+static List *
+rows_to_check(Push *push, List *rows, const PushObject *target)
+{
+	List	   *ids = NIL;
+	ListCell   *lc;
+
+	if (target->object->direction != DIRECTION_BOTH)
+		return NIL;
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->target == target && row->change->operation != NET_INSERT &&
+			!was_checked(push, row->change->id))
+			ids = lappend(ids, row->change->id);
+	}
+	return ids;
+}
+
+/* Of these ids those whose stamp in the org is not the one we know. */
+static List *
+changed_ids(Push *push, PushObject *target, List *ids)
+{
+	SyncObject *object = target->object;
+	List	   *names = list_make2(pstrdup("Id"), object->stamp_field);
+	QueryPage  *page;
+	List	   *found = NIL;
+	List	   *stamps = NIL;
+	List	   *changed;
+
+	page = query_run(push->org->api,
+					 soql_select(names, object->object,
+								 list_make1(soql_id_in(ids)), NULL, 0),
+					 object->has_isdeleted);
+	while (page)
+	{
+		for (int i = 0; i < page->nrecords; i++)
+		{
+			found = lappend(found, pstrdup(query_value(page, i, "Id")));
+			stamps = lappend(stamps,
+							 pstrdup(query_value(page, i, object->stamp_field)));
+		}
+		page = page->done ? NULL : query_next(push->org->api, page);
+	}
+	step_begin();
+	changed = stamps_differing(object->relid,
+							   mapping_lower(object->stamp_field), found,
+							   stamps);
+	step_end();
+	return changed;
+}
+
+/*
+ * Looks at the records of the rows, and brings in what has changed; true if
+ * anything had, since then the outbox may have changed as well.
+ */
+static bool
+check_target(Push *push, PushObject *target, List *ids)
+{
+	List	   *changed = NIL;
+	SyncCounts	pulled = {0};
+	ListCell   *lc;
+
+	if (list_length(ids) > push_bulk_threshold)
+	{
+		/* So many that reading what is new costs less than asking for each. */
+		cycle_pull_object(push->cycle, target->object);
+		changed = ids;
+	}
+	else
+	{
+		List	   *some = NIL;
+		int			i = 0;
+
+		foreach(lc, ids)
+		{
+			some = lappend(some, lfirst(lc));
+			if (++i % STAMPS_PER_QUERY == 0 || i == list_length(ids))
+			{
+				changed = list_concat(changed,
+									  changed_ids(push, target, some));
+				some = NIL;
+			}
+		}
+		if (changed != NIL)
+			pull_records(push->org, target->object, changed, &pulled);
+	}
+	foreach(lc, ids)
+		note_checked(push, (char *) lfirst(lc));
+	return changed != NIL;
+}
+
+static bool
+check_records(Push *push, List *rows)
+{
+	bool		changed = false;
+	ListCell   *lc;
+
+	foreach(lc, push->objects)
+	{
+		PushObject *target = (PushObject *) lfirst(lc);
+		List	   *ids = rows_to_check(push, rows, target);
+
+		if (ids != NIL)
+			changed |= check_target(push, target, ids);
+	}
+	return changed;
+}
+
+/*
+ * Sending
+ */
+
+static WriteVerb
+verb_of(const PushRow *row)
+{
+	const char *external_id = row->target->object->external_id;
+
+	if (row->change->operation == NET_DELETE)
+		return WRITE_DELETE;
+	if (row->change->operation == NET_UPDATE)
+		return WRITE_UPDATE;
+	if (external_id)
+	{
+		NetField   *field = fold_field(row->change,
+									   mapping_lower(external_id));
+
+		if (field && field->raw)
+			return WRITE_UPSERT;
+	}
+	return WRITE_CREATE;
+}
+
+static void
+fill_record(PushRow *row)
+{
+	WriteRecord *record = &row->record;
+	ListCell   *lc;
+
+	memset(record, 0, sizeof(WriteRecord));
+	record->object = row->target->object->object;
+	if (row->change->operation != NET_INSERT)
+		record->id = row->change->id;
+	if (row->change->operation == NET_DELETE)
+		return;
+	record->fields = palloc0(sizeof(WriteField) *
+							 Max(list_length(row->change->fields), 1));
+	foreach(lc, row->change->fields)
+	{
+		NetField   *net = (NetField *) lfirst(lc);
+		SyncField  *field = push_field(row->target, net->column);
+
+		/* A field that left the org since takes its change with it. */
+		if (field == NULL)
+			continue;
+		record->fields[record->nfields].name = field->field;
+		record->fields[record->nfields].value = net->raw;
+		record->fields[record->nfields].bare = net->bare;
+		record->nfields++;
+	}
+}
+
+static int
+max_rows_of_call(const PushRow *row, WriteVerb verb)
+{
+	if (verb == WRITE_UPDATE && row->target->object->unmodified_since)
+		return CONDITIONAL_CALL_ROWS;
+	return row->change->attempts > 0 ? RETRY_CALL_ROWS :
+		COLLECTION_MAX_RECORDS;
+}
+
+/*
+ * A call that the rows of one verb, object and size go into until it is full.
+ * Upserts need one object; others could be mixed, but objects rarely come
+ * together.
+ */
+typedef struct PushCall
+{
+	WriteVerb	verb;
+	PushObject *target;
+	int			max_rows;
+	List	   *rows;			/* of PushRow * */
+	int64		attempt;		/* 0 = none recorded */
+	WriteCall	call;
+} PushCall;
+
+static int
+compare_rows(const ListCell *a, const ListCell *b)
+{
+	const PushRow *x = (const PushRow *) lfirst(a);
+	const PushRow *y = (const PushRow *) lfirst(b);
+
+	if (x->parent == NULL || y->parent == NULL)
+		return (y->parent == NULL) - (x->parent == NULL);
+	return strcmp(x->parent, y->parent);
+}
+
+/* Which record each write locks, where the change itself does not say. */
+static void
+fill_parents(List *rows, PushObject *target)
+{
+	List	   *ids = NIL;
+	List	   *parents;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (target->parent == NULL)
+		return;
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+		NetField   *net = fold_field(row->change, target->parent->attname);
+
+		ids = lappend(ids, row->change->id);
+		row->parent = net ? net->raw : NULL;
+	}
+	step_begin();
+	parents = stamps_column(target->object->relid, target->parent->attname,
+							ids);
+	step_end();
+	forboth(lc, rows, lc2, parents)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->parent == NULL)
+			row->parent = (char *) lfirst(lc2);
+	}
+}
+
+/* Rows of one verb and object, cut into calls. */
+static List *
+cut_into_calls(List *rows, WriteVerb verb, PushObject *target)
+{
+	List	   *calls = NIL;
+	PushCall   *call = NULL;
+	ListCell   *lc;
+
+	fill_parents(rows, target);
+	list_sort(rows, compare_rows);
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+		int			max_rows = max_rows_of_call(row, verb);
+
+		if (call == NULL || list_length(call->rows) >= call->max_rows ||
+			call->max_rows != max_rows)
+		{
+			call = palloc0(sizeof(PushCall));
+			call->verb = verb;
+			call->target = target;
+			call->max_rows = max_rows;
+			calls = lappend(calls, call);
+		}
+		call->rows = lappend(call->rows, row);
+	}
+	return calls;
+}
+
+static void
+prepare_call(Push *push, PushCall *call)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	memset(&call->call, 0, sizeof(WriteCall));
+	call->call.verb = call->verb;
+	call->call.external_id = call->target->object->external_id;
+	call->call.records = palloc(sizeof(WriteRecord *) *
+								list_length(call->rows));
+	foreach(lc, call->rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		fill_record(row);
+		call->call.records[n++] = &row->record;
+	}
+	call->call.nrecords = n;
+}
+
+static void
+fill_conditions(PushCall *call)
+{
+	List	   *ids = NIL;
+	List	   *times;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (call->verb != WRITE_UPDATE || !call->target->object->unmodified_since)
+		return;
+	foreach(lc, call->rows)
+		ids = lappend(ids, ((PushRow *) lfirst(lc))->change->id);
+	step_begin();
+	times = stamps_column(call->target->object->relid, "lastmodifieddate",
+						  ids);
+	step_end();
+	forboth(lc, call->rows, lc2, times)
+	{
+		if (lfirst(lc2))
+			((PushRow *) lfirst(lc))->record.unmodified_since =
+				stamps_parse((char *) lfirst(lc2));
+	}
+}
+
+int64 *
+push_numbers(List *rows, int *n)
+{
+	int64	   *seqs;
+	ListCell   *lc;
+
+	*n = 0;
+	foreach(lc, rows)
+		*n += ((PushRow *) lfirst(lc))->change->nseqs;
+	seqs = palloc(sizeof(int64) * Max(*n, 1));
+	*n = 0;
+	foreach(lc, rows)
+	{
+		NetChange  *change = ((PushRow *) lfirst(lc))->change;
+
+		memcpy(seqs + *n, change->seqs, sizeof(int64) * change->nseqs);
+		*n += change->nseqs;
+	}
+	return seqs;
+}
+
+/* Before anything that can't be repeated blindly is sent. */
+static void
+record_attempts(Push *push, List *calls)
+{
+	ListCell   *lc;
+
+	step_begin();
+	foreach(lc, calls)
+	{
+		PushCall   *call = (PushCall *) lfirst(lc);
+		int64	   *seqs;
+		int			n;
+
+		if (call->verb != WRITE_CREATE)
+			continue;
+		seqs = push_numbers(call->rows, &n);
+		call->attempt = attempt_begin(push->server,
+									  call->target->object->object, "create",
+									  api_now(push->org->api));
+		outbox_sent(seqs, n, call->attempt);
+	}
+	step_end();
+}
+
+/*
+ * The call as a whole was refused for what stands in it: halves tell which row
+ * it is.  A row that stands alone has the call's refusal for its own.
+ */
+static List *
+halves_of(PushCall *call)
+{
+	List	   *halves = NIL;
+	int			n = list_length(call->rows);
+	int			i = 0;
+	ListCell   *lc;
+	PushCall   *half[2];
+
+	for (int k = 0; k < 2; k++)
+	{
+		half[k] = palloc0(sizeof(PushCall));
+		half[k]->verb = call->verb;
+		half[k]->target = call->target;
+		half[k]->max_rows = call->max_rows;
+		halves = lappend(halves, half[k]);
+	}
+	foreach(lc, call->rows)
+	{
+		PushCall   *target = half[i++ < n / 2 ? 0 : 1];
+
+		target->rows = lappend(target->rows, lfirst(lc));
+	}
+	return halves;
+}
+
+static void
+take_refusal(PushCall *call)
+{
+	ListCell   *lc;
+
+	foreach(lc, call->rows)
+	{
+		WriteRecord *record = &((PushRow *) lfirst(lc))->record;
+
+		record->answered = true;
+		record->success = false;
+		record->code = pstrdup(call->call.refusal.code);
+		record->message = call->call.refusal.message;
+		record->refusal = call->call.refusal.refusal == API_TRANSIENT
+			? RECORD_RETRY : RECORD_PARK;
+	}
+}
+
+/* What a call came to; returns calls to be sent instead of it. */
+static List *
+finish_call(Push *push, PushCall *call)
+{
+	bool		in_doubt = !call->call.answered && !call->call.refused;
+
+	if (call->call.refused)
+	{
+		ApiRefusal	refusal = call->call.refusal.refusal;
+
+		if (refusal == API_LIMIT || refusal == API_LOGIN)
+		{
+			step_begin();
+			push_give_back(call->rows, call->attempt);
+			step_end();
+			push->org->api->error = call->call.refusal;
+			api_raise(push->org->api, "could not send changes to Salesforce");
+		}
+		if (refusal != API_TRANSIENT && list_length(call->rows) > 1)
+		{
+			step_begin();
+			push_give_back(call->rows, call->attempt);
+			step_end();
+			return halves_of(call);
+		}
+		take_refusal(call);
+	}
+	step_begin();
+	if (in_doubt && call->attempt)
+		attempt_in_doubt(call->attempt, call->call.in_doubt_now);
+	else
+		push_note_outcomes(push, call->rows, call->attempt);
+	step_end();
+	return NIL;
+}
+
+/* Calls that can be in flight together: no two of them lock the same parent. */
+static List *
+next_flight(List **calls)
+{
+	List	   *flight = NIL;
+	List	   *left = NIL;
+	const char *last = NULL;
+	ListCell   *lc;
+
+	foreach(lc, *calls)
+	{
+		PushCall   *call = (PushCall *) lfirst(lc);
+		const char *first = ((PushRow *) linitial(call->rows))->parent;
+
+		if (list_length(flight) >= push_concurrency ||
+			(last && first && strcmp(last, first) == 0))
+		{
+			left = lappend(left, call);
+			continue;
+		}
+		flight = lappend(flight, call);
+		last = ((PushRow *) llast(call->rows))->parent;
+	}
+	*calls = left;
+	return flight;
+}
+
+static void
+send_calls(Push *push, List *calls)
+{
+	while (calls != NIL)
+	{
+		List	   *flight = next_flight(&calls);
+		WriteCall  *writes = palloc(sizeof(WriteCall) * list_length(flight));
+		int			n = 0;
+		ListCell   *lc;
+
+		foreach(lc, flight)
+		{
+			prepare_call(push, (PushCall *) lfirst(lc));
+			fill_conditions((PushCall *) lfirst(lc));
+			writes[n++] = ((PushCall *) lfirst(lc))->call;
+		}
+		record_attempts(push, flight);
+		collections_write(push->org->api, writes, n);
+		n = 0;
+		foreach(lc, flight)
+		{
+			PushCall   *call = (PushCall *) lfirst(lc);
+
+			call->call = writes[n++];
+			calls = list_concat(finish_call(push, call), calls);
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* The rows of the first one's verb and object; the others stay in *rows. */
+static List *
+take_group(List **rows)
+{
+	PushRow    *first = (PushRow *) linitial(*rows);
+	WriteVerb	verb = verb_of(first);
+	List	   *group = NIL;
+	List	   *others = NIL;
+	ListCell   *lc;
+
+	foreach(lc, *rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->target == first->target && verb_of(row) == verb)
+			group = lappend(group, row);
+		else
+			others = lappend(others, row);
+	}
+	*rows = others;
+	return group;
+}
+
+static void
+send_rows(Push *push, List *rows)
+{
+	List	   *calls = NIL;
+
+	while (rows != NIL)
+	{
+		List	   *group = take_group(&rows);
+		PushObject *target = ((PushRow *) linitial(group))->target;
+		WriteVerb	verb = verb_of((PushRow *) linitial(group));
+
+		if (list_length(group) > push_bulk_threshold &&
+			!(verb == WRITE_UPDATE && target->object->unmodified_since))
+			group = push_by_bulk(push, target, verb, group);
+		if (group != NIL)
+			calls = list_concat(calls, cut_into_calls(group, verb, target));
+	}
+	send_calls(push, calls);
+}
+
+/*
+ * Rounds
+ */
+
+/* Changes that come to nothing, and deletes that are not to be sent. */
+static List *
+drop_nothing(Push *push, List *rows)
+{
+	List	   *left = NIL;
+	List	   *nothing = NIL;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+		bool		none = row->change->operation == NET_NOTHING ||
+			(row->change->operation == NET_DELETE &&
+			 (!row->target->object->push_deletes ||
+			  row->change->id[0] == PROVISIONAL_MARK));
+
+		if (none)
+		{
+			nothing = lappend(nothing, row);
+			row->target->counts.skipped++;
+		}
+		else
+			left = lappend(left, row);
+	}
+	if (nothing != NIL)
+	{
+		int			n;
+		int64	   *seqs = push_numbers(nothing, &n);
+
+		step_begin();
+		outbox_done(seqs, n);
+		step_end();
+	}
+	return left;
+}
+
+static List *
+drop_locked(List *rows)
+{
+	List	   *left = NIL;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (lock_target(row->target))
+			left = lappend(left, row);
+	}
+	return left;
+}
+
+/*
+ * Gives rows of new records their ids; a row that refuses is recorded.
+ * Returns how many are left.
+ */
+static int
+replace_ids(Push *push)
+{
+	List	   *refused = NIL;
+	int			left;
+	ListCell   *lc;
+
+	step_begin();
+	left = identity_replace(push->server, &refused);
+	foreach(lc, refused)
+	{
+		RefusedRow *row = (RefusedRow *) lfirst(lc);
+
+		catalog_failure(push->server, NULL, "replace", row->id, row->sqlstate,
+						row->detail
+						? psprintf("%s (%s)", row->message, row->detail)
+						: row->message,
+						"The record exists in Salesforce; its row here cannot take its id yet. Declare foreign keys to synced tables ON UPDATE CASCADE.",
+						NIL);
+	}
+	step_end();
+	return left;
+}
+
+static void
+log_round(Push *push)
+{
+	ListCell   *lc;
+
+	step_begin();
+	foreach(lc, push->objects)
+	{
+		PushObject *target = (PushObject *) lfirst(lc);
+		SyncCounts *c = &target->counts;
+
+		if (c->inserted + c->updated + c->deleted + c->skipped + c->failed > 0)
+			catalog_log_whole(push->cycle->run, push->server,
+							  target->object->object, "push", push->started,
+							  c, "done");
+		memset(c, 0, sizeof(SyncCounts));
+	}
+	step_end();
+}
+
+/* One round; returns whether another may find something to do. */
+static bool
+push_round(Push *push)
+{
+	List	   *changes;
+	List	   *rows;
+	List	   *ready;
+	bool		more;
+
+	step_begin();
+	changes = outbox_take(push->server, ROUND_ROWS);
+	step_end();
+	rows = drop_nothing(push, push_rows_of(push, fold_changes(changes)));
+	rows = drop_locked(rows);
+	fill_known_ids(rows);
+	ready = choose_ready(rows);
+	if (ready == NIL)
+		return false;
+	more = check_records(push, ready);
+	if (!more)
+	{
+		send_rows(push, ready);
+		(void) replace_ids(push);
+		more = true;
+	}
+	log_round(push);
+	return more;
+}
+
+static void
+create_checked(Push *push)
+{
+	HASHCTL		ctl;
+
+	memset(&ctl, 0, sizeof(ctl));
+	ctl.keysize = sizeof(CheckedRow);
+	ctl.entrysize = sizeof(CheckedRow);
+	ctl.hcxt = push->context;
+	push->checked = hash_create("sync checked rows", 256, &ctl,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* A round with its memory and locks. */
+static bool
+guarded_round(Push *push)
+{
+	MemoryContext old = MemoryContextSwitchTo(push->round);
+	volatile bool more = false;
+
+	PG_TRY();
+	{
+		more = push_round(push);
+	}
+	PG_CATCH();
+	{
+		unlock_targets(push);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	unlock_targets(push);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(push->round);
+	CHECK_FOR_INTERRUPTS();
+	return more;
+}
+
+TimestampTz
+push_run(Cycle *cycle)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "sync push",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Push	   *push = palloc0(sizeof(Push));
+	volatile TimestampTz again = 0;
+
+	push->cycle = cycle;
+	push->org = cycle->org;
+	push->server = cycle->org->server->name;
+	push->context = context;
+	push->round = AllocSetContextCreate(context, "sync push round",
+										ALLOCSET_DEFAULT_SIZES);
+	push->started = GetCurrentTimestamp();
+	create_checked(push);
+	if (!step_lock_try(LOCK_PUSH, push->org->server->serverid))
+		return 0;
+	pgstat_report_activity(STATE_RUNNING, "pushing changes");
+	PG_TRY();
+	{
+		again = push_resolve_doubts(push);
+		while (guarded_round(push))
+			;
+		if (replace_ids(push) > 0)
+			again = GetCurrentTimestamp() + REPLACE_RETRY;
+	}
+	PG_FINALLY();
+	{
+		step_unlock(LOCK_PUSH, push->org->server->serverid);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return again;
+}

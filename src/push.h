@@ -1,0 +1,95 @@
+/*-------------------------------------------------------------------------
+ *
+ * push.h
+ *	  The way out: what the outbox holds, to Salesforce.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_PUSH_H
+#define SYNC_PUSH_H
+
+#include "cycle.h"
+#include "fold.h"
+#include "salesforce/collections.h"
+
+/* Settings */
+extern int	push_bulk_threshold;	/* rows of one object and verb */
+extern int	push_concurrency;	/* calls in flight at once */
+extern int	push_answer_wait;	/* seconds that a lost request may still run */
+
+/* An object that rows go out to. */
+typedef struct PushObject
+{
+	SyncObject *object;
+	List	   *fields;			/* of SyncField * */
+	SyncField  *parent;			/* field whose records writes lock; or NULL */
+	bool		locked;
+	SyncCounts	counts;
+} PushObject;
+
+/* One row on its way. */
+typedef struct PushRow
+{
+	NetChange  *change;
+	PushObject *target;
+	WriteRecord record;
+	char	   *parent;			/* id of the record that a write locks */
+	List	   *held_back;		/* fields (NetField *) that wait for ids of
+								 * others, to be sent afterwards */
+} PushRow;
+
+typedef struct Push
+{
+	Cycle	   *cycle;
+	Org		   *org;
+	char	   *server;
+	MemoryContext context;		/* of the whole run */
+	MemoryContext round;		/* of one round */
+	List	   *objects;		/* of PushObject *, of the round */
+	struct HTAB *checked;		/* ids whose remote stamp was looked at */
+	TimestampTz started;
+} Push;
+
+/*
+ * push_run: sends what is due until nothing more can be sent; resolves what
+ * was in doubt.  Returns when it should be called again though nothing new has
+ * come: 0 = only then.  Failures of single rows are recorded; of the org as a
+ * whole, raised.
+ */
+extern TimestampTz push_run(Cycle *cycle);
+
+/* push_outcome.c: what an answer means for the changes. */
+extern void push_note_outcomes(Push *push, List *rows, int64 attempt);
+extern void push_give_back(List *rows, int64 attempt);
+extern TimestampTz push_backoff(int attempts);
+
+/* push_doubt.c: attempts whose answer was lost. */
+extern TimestampTz push_resolve_doubts(Push *push);
+
+/*
+ * push_bulk.c: many rows of one verb as ingest jobs; returns those that cannot
+ * go that way.
+ */
+extern List *push_by_bulk(Push *push, PushObject *target, WriteVerb verb,
+						 List *rows);
+
+typedef enum JobEnd
+{
+	JOB_SETTLED,
+	JOB_RUNNING,				/* ask again later */
+	JOB_UNKNOWN					/* the org does not know it any more */
+} JobEnd;
+
+extern JobEnd push_finish_job(Push *push, PushObject *target,
+							  const OutboxAttempt *attempt, List *rows);
+
+/* push.c, for the others */
+extern PushObject *push_object(Push *push, Oid relid);
+extern List *push_rows_of(Push *push, List *changes);
+extern int64 *push_numbers(List *rows, int *n);
+extern WriteField *push_record_fields(PushRow *row, int *n);
+extern SyncField *push_field(const PushObject *target, const char *column);
+
+#endif							/* SYNC_PUSH_H */

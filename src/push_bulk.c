@@ -1,0 +1,353 @@
+/*-------------------------------------------------------------------------
+ *
+ * push_bulk.c
+ *	  Many rows of one verb, as a Bulk ingest job.
+ *
+ * The job's id is recorded before anything is uploaded.  A job that was not
+ * closed has done nothing and is aborted; one that was closed is done once,
+ * and its results are read whenever we come back.
+ *
+ * Results come in no order.  A row is recognised by what was sent: by its id,
+ * or by all its values; rows with all values the same are interchangeable.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "mapping.h"
+#include "push.h"
+#include "salesforce/ingest.h"
+#include "step.h"
+
+typedef struct JobRow
+{
+	uint64		key;			/* hash of what was sent; must be first */
+	List	   *rows;			/* of PushRow *, not answered yet */
+} JobRow;
+
+typedef struct Job
+{
+	PushObject *target;
+	WriteVerb	verb;
+	List	   *fields;			/* API names: the columns */
+	List	   *columns;		/* of the table, parallel */
+	HTAB	   *rows;
+} Job;
+
+static const char *const verb_names[] = {"create", "update", "upsert", "delete"};
+
+/* The columns of the upload: all that any row has. */
+static void
+choose_columns(Job *job, List *rows)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (job->verb == WRITE_UPDATE || job->verb == WRITE_DELETE)
+	{
+		job->fields = list_make1(pstrdup("Id"));
+		job->columns = list_make1(pstrdup("id"));
+	}
+	if (job->verb == WRITE_DELETE)
+		return;
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		foreach(lc2, row->change->fields)
+		{
+			NetField   *net = (NetField *) lfirst(lc2);
+			SyncField  *field = push_field(job->target, net->column);
+
+			if (field && !mapping_has_name(job->fields, field->field))
+			{
+				job->fields = lappend(job->fields, field->field);
+				job->columns = lappend(job->columns, net->column);
+			}
+		}
+	}
+}
+
+/* A row's values, in the order of the columns. */
+static void
+fill_values(const Job *job, const PushRow *row, const char **values,
+			bool *nulls)
+{
+	int			i = 0;
+	ListCell   *lc;
+
+	foreach(lc, job->columns)
+	{
+		NetField   *net = NULL;
+
+		values[i] = NULL;
+		nulls[i] = false;
+		if (i == 0 && (job->verb == WRITE_UPDATE || job->verb == WRITE_DELETE))
+			values[i] = row->change->id;
+		else
+			net = fold_field(row->change, (char *) lfirst(lc));
+		if (net)
+		{
+			values[i] = net->raw;
+			nulls[i] = net->raw == NULL && job->verb != WRITE_CREATE;
+		}
+		i++;
+	}
+}
+
+/*
+ * What the result of a row will be recognised by.  Line ends inside values are
+ * sent as LF (ingest.h), blanks at the ends may not come back.
+ */
+static uint64
+row_key(const Job *job, const char *const *values)
+{
+	bool		by_id = job->verb == WRITE_UPDATE || job->verb == WRITE_DELETE;
+	int			n = by_id ? 1 : list_length(job->fields);
+	uint64		key = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		const char *v = values[i] && strcmp(values[i], "#N/A") != 0
+			? values[i] : "";
+		char	   *copy = palloc(strlen(v) + 1);
+		char	   *to = copy;
+
+		for (; *v; v++)
+		{
+			if (*v != '\r' && *v != '\n' && *v != ' ')
+				*to++ = *v;
+		}
+		key = hash_combine64(key,
+							 hash_bytes_extended((unsigned char *) copy,
+												 to - copy, i));
+		pfree(copy);
+	}
+	return key;
+}
+
+static void
+note_row(Job *job, PushRow *row, const char *const *values)
+{
+	uint64		key = row_key(job, values);
+	JobRow	   *entry;
+	bool		found;
+
+	entry = hash_search(job->rows, &key, HASH_ENTER, &found);
+	if (!found)
+		entry->rows = NIL;
+	entry->rows = lappend(entry->rows, row);
+}
+
+static void
+prepare_job(Job *job, PushObject *target, WriteVerb verb, List *rows)
+{
+	HASHCTL		ctl;
+
+	memset(job, 0, sizeof(Job));
+	job->target = target;
+	job->verb = verb;
+	choose_columns(job, rows);
+	memset(&ctl, 0, sizeof(ctl));
+	ctl.keysize = sizeof(uint64);
+	ctl.entrysize = sizeof(JobRow);
+	ctl.hcxt = CurrentMemoryContext;
+	job->rows = hash_create("sync ingest rows", 1024, &ctl,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/*
+ * The upload.  Returns the rows that are in it.  What is over the size is left
+ * for another job (*left), what CSV cannot carry (the text "#N/A") for another
+ * way (*unfit).
+ */
+static List *
+build_csv(Job *job, List *rows, StringInfo csv, List **left, List **unfit)
+{
+	int			n = list_length(job->fields);
+	const char **values = palloc(sizeof(char *) * n);
+	bool	   *nulls = palloc(sizeof(bool) * n);
+	List	   *in = NIL;
+	ListCell   *lc;
+
+	ingest_header(csv, job->fields);
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+		int			before = csv->len;
+
+		fill_values(job, row, values, nulls);
+		if (!ingest_row(csv, values, nulls, n))
+		{
+			*unfit = lappend(*unfit, row);
+			continue;
+		}
+		if (csv->len > INGEST_MAX_BYTES)
+		{
+			csv->len = before;
+			csv->data[before] = '\0';
+			*left = lappend(*left, row);
+			continue;
+		}
+		note_row(job, row, values);
+		in = lappend(in, row);
+	}
+	return in;
+}
+
+/* One result. */
+static void
+take_result(const IngestRow *result, void *arg)
+{
+	Job		   *job = (Job *) arg;
+	uint64		key = row_key(job, result->values);
+	JobRow	   *entry = hash_search(job->rows, &key, HASH_FIND, NULL);
+	PushRow    *row;
+
+	if (entry == NULL || entry->rows == NIL)
+		return;
+	row = (PushRow *) linitial(entry->rows);
+	entry->rows = list_delete_first(entry->rows);
+	if (result->outcome == INGEST_ROW_UNPROCESSED)
+		return;
+	row->record.answered = true;
+	row->record.success = result->outcome == INGEST_ROW_DONE;
+	row->record.created = result->created;
+	row->record.new_id = result->id ? pstrdup(result->id) : NULL;
+	if (row->record.success)
+		return;
+	row->record.code = pstrdup(result->code ? result->code : "");
+	row->record.message = pstrdup(result->message ? result->message : "");
+	row->record.error_fields = list_copy(result->error_fields);
+	row->record.refusal = result->refusal;
+}
+
+/* The whole job was refused: so is each row that it did not do. */
+static void
+refuse_rest(List *rows, const IngestJob *job)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		WriteRecord *record = &((PushRow *) lfirst(lc))->record;
+
+		if (record->answered)
+			continue;
+		record->answered = true;
+		record->success = false;
+		record->code = "JOB_FAILED";
+		record->message = job->message ? job->message : "the Bulk job failed";
+		record->refusal = RECORD_PARK;
+	}
+}
+
+static void
+finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
+{
+	ingest_results(push->org->api, ingest, job->verb, job->fields,
+				   take_result, job);
+	if (ingest->state == INGEST_FAILED)
+		refuse_rest(rows, ingest);
+	step_begin();
+	push_note_outcomes(push, rows, attempt);
+	step_end();
+	ingest_delete(push->org->api, ingest->id);
+}
+
+/* One job; rows left over for another one or another way as in build_csv. */
+static void
+run_job(Push *push, PushObject *target, WriteVerb verb, List *rows,
+		List **left, List **unfit)
+{
+	StringInfoData csv;
+	IngestJob  *ingest;
+	Job			job;
+	List	   *in;
+	int64		attempt;
+	int64	   *seqs;
+	int			n;
+
+	prepare_job(&job, target, verb, rows);
+	initStringInfo(&csv);
+	in = build_csv(&job, rows, &csv, left, unfit);
+	if (in == NIL)
+		return;
+	ingest = ingest_create(push->org->api, target->object->object, verb,
+						   target->object->external_id);
+	seqs = push_numbers(in, &n);
+	step_begin();
+	attempt = attempt_begin(push->server, target->object->object,
+							verb_names[verb], api_now(push->org->api));
+	attempt_has_job(attempt, ingest->id);
+	outbox_sent(seqs, n, attempt);
+	step_end();
+	ingest_upload(push->org->api, ingest, &csv);
+	pfree(csv.data);
+	ingest_wait(push->org->api, ingest);
+	finish(push, &job, ingest, in, attempt);
+}
+
+List *
+push_by_bulk(Push *push, PushObject *target, WriteVerb verb, List *rows)
+{
+	List	   *unfit = NIL;
+
+	while (rows != NIL)
+	{
+		List	   *left = NIL;
+
+		run_job(push, target, verb, rows, &left, &unfit);
+		rows = left;
+	}
+	return unfit;
+}
+
+/*
+ * A job of which only the id is known.
+ */
+JobEnd
+push_finish_job(Push *push, PushObject *target, const OutboxAttempt *attempt,
+				List *rows)
+{
+	IngestJob  *ingest = ingest_known(attempt->job);
+	List	   *left = NIL;
+	List	   *in;
+	StringInfoData csv;
+	Job			job;
+	WriteVerb	verb = WRITE_CREATE;
+
+	for (size_t i = 0; i < lengthof(verb_names); i++)
+	{
+		if (strcmp(verb_names[i], attempt->verb) == 0)
+			verb = (WriteVerb) i;
+	}
+	ingest_poll(push->org->api, ingest);
+	if (ingest->state == INGEST_GONE && verb == WRITE_CREATE)
+		return JOB_UNKNOWN;
+	if (ingest->state == INGEST_RUNNING ||
+		(ingest->state == INGEST_OPEN &&
+		 !ingest_abort(push->org->api, ingest->id)))
+		return JOB_RUNNING;
+	if (ingest->state == INGEST_OPEN || ingest->state == INGEST_GONE)
+	{
+		step_begin();
+		push_give_back(rows, attempt->attempt);
+		step_end();
+		return JOB_SETTLED;
+	}
+	prepare_job(&job, target, verb, rows);
+	initStringInfo(&csv);
+	in = build_csv(&job, rows, &csv, &left, &left);
+	pfree(csv.data);
+	finish(push, &job, ingest, list_concat(in, left), attempt->attempt);
+	return JOB_SETTLED;
+}

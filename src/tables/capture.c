@@ -1,0 +1,882 @@
+/*-------------------------------------------------------------------------
+ *
+ * capture.c
+ *	  Local changes of synced tables into the outbox.
+ *
+ * One row trigger writes the changed columns, old and new, to sync.change in
+ * the transaction that changes them: whatever that transaction does in
+ * subtransactions, by COPY, MERGE, ON CONFLICT or in a partition, the outbox
+ * commits or rolls back with it.  The trigger's WHEN clause keeps the sync's
+ * own writes out (guard.c).  It is an ALWAYS trigger, so that no setting of the
+ * session switches it off.
+ *
+ * What Salesforce would refuse by its own description of the object (a field
+ * that this login may not write, a missing value, one that is too long) is
+ * refused here at once, where the writer can still do something about it.
+ *
+ * Values are kept as the JSON that Salesforce takes: {"column": [old, new]}.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/datetime.h"
+#include "utils/datum.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "tables/capture.h"
+#include "tables/catalog.h"
+#include "tables/guard.h"
+#include "tables/relation.h"
+#include "tables/sql.h"
+
+#define CAPTURE_TRIGGER		"sync_capture"
+#define TRUNCATE_TRIGGER	"sync_no_truncate"
+
+PG_FUNCTION_INFO_V1(sync_capture);
+PG_FUNCTION_INFO_V1(sync_refuse_truncate);
+PG_FUNCTION_INFO_V1(sync_provisional_id);
+
+/* Columns of sync.change, in order; the rest have their defaults. */
+enum
+{
+	CHANGE_SEQ = 1,
+	CHANGE_RELATION,
+	CHANGE_ID,
+	CHANGE_LOCAL_ID,
+	CHANGE_OPERATION,
+	CHANGE_CHANGES,
+	CHANGE_CAPTURED,
+	CHANGE_STATE,
+	CHANGE_ATTEMPT,
+	CHANGE_ATTEMPTS,
+	CHANGE_NEXT_ATTEMPT,
+	CHANGE_COLUMNS = CHANGE_NEXT_ATTEMPT
+};
+
+typedef struct CaptureColumn
+{
+	AttrNumber	attnum;			/* in the table that fired; may differ between
+								 * partitions */
+	char	   *name;
+	char	   *key;			/* the name as a JSON string */
+	Oid			type;
+	int16		typlen;
+	bool		typbyval;
+	bool		createable;
+	bool		updateable;
+	bool		required;		/* on create */
+	bool		nillable;
+	bool		default_true;	/* of a boolean */
+	int			max_chars;		/* 0 = no limit */
+	int			max_digits;		/* before the decimal point; 0 = no limit */
+} CaptureColumn;
+
+/* What is known of a table; key is the oid of the table that fires. */
+typedef struct CaptureTable
+{
+	Oid			relid;
+	Oid			root;			/* the synced table; differs for a partition */
+	Oid			serverid;
+	char	   *object;
+	AttrNumber	id;
+	AttrNumber	local_id;		/* or InvalidAttrNumber */
+	int			ncolumns;
+	CaptureColumn *columns;
+} CaptureTable;
+
+static HTAB *tables = NULL;
+static MemoryContext tables_context = NULL;
+static bool tables_valid = false;
+static Oid	change_relid = InvalidOid;
+static Oid	change_sequence = InvalidOid;
+static Oid	object_relid = InvalidOid;
+static Oid	provisional_sequence = InvalidOid;
+static CaptureWake wake_server = NULL;
+
+/* Servers to wake when this transaction commits. */
+static Oid	last_woken = InvalidOid;
+static LocalTransactionId last_woken_in = InvalidLocalTransactionId;
+
+/*
+ * What is known of the tables
+ */
+
+/* Anything about a synced table or the list of them may have changed. */
+static void
+invalidate(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || relid == object_relid ||
+		relid == change_relid || tables == NULL ||
+		hash_search(tables, &relid, HASH_FIND, NULL) != NULL)
+		tables_valid = false;
+}
+
+void
+capture_init(CaptureWake wake)
+{
+	wake_server = wake;
+	CacheRegisterRelcacheCallback(invalidate, (Datum) 0);
+}
+
+static void
+reset_tables(void)
+{
+	HASHCTL		ctl;
+	Oid			namespace = get_namespace_oid("sync", false);
+
+	if (tables_context)
+		MemoryContextDelete(tables_context);
+	tables = NULL;
+	tables_context = AllocSetContextCreate(CacheMemoryContext, "sync capture",
+										   ALLOCSET_DEFAULT_SIZES);
+	memset(&ctl, 0, sizeof(ctl));
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(CaptureTable);
+	ctl.hcxt = tables_context;
+	tables = hash_create("sync capture", 16, &ctl,
+						 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	object_relid = get_relname_relid("object", namespace);
+	change_relid = get_relname_relid("change", namespace);
+	change_sequence = identity_sequence(change_relid, CHANGE_SEQ);
+	tables_valid = true;
+}
+
+/* Digits that a number may have before the decimal point. */
+static int
+max_digits(const SyncField *field)
+{
+	if (field->digits > 0)
+		return field->digits;
+	if (field->precision > 0 && field->precision > field->scale)
+		return field->precision - field->scale;
+	return 0;
+}
+
+static void
+fill_column(CaptureColumn *column, Oid relid, AttrNumber attnum,
+			const SyncField *field)
+{
+	StringInfoData key;
+
+	initStringInfo(&key);
+	escape_json(&key, field->attname);
+	column->attnum = attnum;
+	column->name = pstrdup(field->attname);
+	column->key = key.data;
+	column->type = get_atttype(relid, attnum);
+	get_typlenbyval(column->type, &column->typlen, &column->typbyval);
+	column->createable = field->createable;
+	column->updateable = field->updateable;
+	column->nillable = field->nillable;
+	column->default_true = field->default_true;
+	column->required = field->createable && !field->nillable &&
+		!field->defaulted && column->type != BOOLOID;
+	column->max_chars = column->type == TEXTOID ? field->length : 0;
+	column->max_digits = column->type == INT4OID || column->type == INT8OID ||
+		column->type == NUMERICOID ? max_digits(field) : 0;
+}
+
+/* The synced table that a partition belongs to, or the table itself. */
+static SyncObject *
+find_synced(Oid relid)
+{
+	SyncObject *object = catalog_object_by_relid(relid);
+	List	   *ancestors;
+	ListCell   *lc;
+
+	if (object != NULL || !get_rel_relispartition(relid))
+		return object;
+	ancestors = get_partition_ancestors(relid);
+	foreach(lc, ancestors)
+	{
+		object = catalog_object_by_relid(lfirst_oid(lc));
+		if (object != NULL)
+			break;
+	}
+	return object;
+}
+
+static void
+fill_table(CaptureTable *table, const SyncObject *object, List *fields)
+{
+	ListCell   *lc;
+
+	table->root = object->relid;
+	table->serverid = object->serverid;
+	table->object = pstrdup(object->object);
+	table->id = get_attnum(table->relid, "id");
+	table->local_id = get_attnum(table->relid, "local_id");
+	table->columns = palloc0(sizeof(CaptureColumn) * list_length(fields));
+	table->ncolumns = 0;
+	foreach(lc, fields)
+	{
+		SyncField  *field = (SyncField *) lfirst(lc);
+		AttrNumber	attnum = get_attnum(table->relid, field->attname);
+
+		if (attnum != InvalidAttrNumber && attnum != table->id)
+			fill_column(&table->columns[table->ncolumns++], table->relid,
+						attnum, field);
+	}
+}
+
+/*
+ * Reading the catalog can bring invalidations in; whatever they spoil is read
+ * again by the next row.
+ */
+static CaptureTable *
+find_table(Oid relid)
+{
+	CaptureTable *table;
+	SyncObject *object;
+	List	   *fields;
+	bool		found;
+	MemoryContext old;
+
+	if (tables_valid)
+	{
+		table = hash_search(tables, &relid, HASH_FIND, NULL);
+		if (table != NULL)
+			return table;
+	}
+	object = find_synced(relid);
+	if (object == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" is not synced", relation_label(relid)),
+				 errhint("Drop its trigger \"%s\".", CAPTURE_TRIGGER)));
+	fields = catalog_fields(object);
+	if (!tables_valid)
+		reset_tables();
+	table = hash_search(tables, &relid, HASH_ENTER, &found);
+	old = MemoryContextSwitchTo(tables_context);
+	fill_table(table, object, fields);
+	MemoryContextSwitchTo(old);
+	return table;
+}
+
+/*
+ * What Salesforce would refuse
+ */
+
+static void
+refuse_write(const CaptureTable *table, const CaptureColumn *column,
+			 bool creating)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("column \"%s\" of table \"%s\" cannot be %s",
+					column->name, relation_label(table->root),
+					creating ? "given in a new row" : "changed"),
+			 errdetail(creating
+					   ? "Salesforce does not let this login set the field when it creates a %s."
+					   : "Salesforce does not let this login change the field of a %s.",
+					   table->object),
+			 creating
+			 ? errhint("Leave the column out; its value comes from Salesforce.")
+			 : errhint("Its value comes from Salesforce.")));
+}
+
+static void
+refuse_missing(const CaptureTable *table, const CaptureColumn *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NOT_NULL_VIOLATION),
+			 errmsg("column \"%s\" of table \"%s\" must have a value",
+					column->name, relation_label(table->root)),
+			 errdetail("Salesforce requires the field of a %s.",
+					   table->object)));
+}
+
+static void
+refuse_length(const CaptureTable *table, const CaptureColumn *column,
+			  int length)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+			 errmsg("value too long for column \"%s\" of table \"%s\"",
+					column->name, relation_label(table->root)),
+			 errdetail("It has %d characters; Salesforce holds %d.", length,
+					   column->max_chars)));
+}
+
+static void
+refuse_number(const CaptureTable *table, const CaptureColumn *column,
+			  const char *value)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+			 errmsg("value out of range for column \"%s\" of table \"%s\"",
+					column->name, relation_label(table->root)),
+			 isdigit((unsigned char) value[0]) || value[0] == '-'
+			 ? errdetail("Salesforce holds %d digits before the decimal point.",
+						 column->max_digits)
+			 : errdetail("Salesforce has no %s.", value)));
+}
+
+static void
+check_text(const CaptureTable *table, const CaptureColumn *column, Datum value)
+{
+	text	   *t = DatumGetTextPP(value);
+	int			bytes = VARSIZE_ANY_EXHDR(t);
+	int			chars;
+
+	if (bytes <= column->max_chars)
+		return;
+	chars = pg_mbstrlen_with_len(VARDATA_ANY(t), bytes);
+	if (chars > column->max_chars)
+		refuse_length(table, column, chars);
+}
+
+/* number is the value's text form. */
+static void
+check_number(const CaptureTable *table, const CaptureColumn *column,
+			 const char *number)
+{
+	const char *digits = number + (number[0] == '-' ? 1 : 0);
+
+	if (!isdigit((unsigned char) digits[0]) ||
+		(column->max_digits > 0 &&
+		 (int) strspn(digits, "0123456789") > column->max_digits))
+		refuse_number(table, column, number);
+}
+
+/* Salesforce stores no empty texts: they are nulls there. */
+static bool
+is_empty(const CaptureColumn *column, Datum value, bool null)
+{
+	return null || (column->type == TEXTOID &&
+					VARSIZE_ANY_EXHDR(DatumGetTextPP(value)) == 0);
+}
+
+/* The value that a column has when an INSERT does not name it. */
+static bool
+is_default(const CaptureColumn *column, Datum value, bool null)
+{
+	if (column->type == BOOLOID && !null)
+		return DatumGetBool(value) == column->default_true;
+	return null;
+}
+
+/*
+ * Values as JSON
+ */
+
+static void
+append_json_text(StringInfo buf, Datum value)
+{
+	char	   *s = TextDatumGetCString(value);
+
+	escape_json(buf, s);
+	pfree(s);
+}
+
+/* Whole milliseconds in UTC: 2026-01-31T10:00:00.000Z */
+static void
+append_json_timestamp(StringInfo buf, TimestampTz value)
+{
+	struct pg_tm tm;
+	fsec_t		fsec;
+
+	if (TIMESTAMP_NOT_FINITE(value) ||
+		timestamp2tm(value, NULL, &tm, &fsec, NULL, NULL) != 0 ||
+		tm.tm_year < 1 || tm.tm_year > 9999)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("timestamp out of range for Salesforce")));
+	appendStringInfo(buf, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
+					 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min,
+					 tm.tm_sec, (int) (fsec / 1000));
+}
+
+static void
+append_json_date(StringInfo buf, DateADT value)
+{
+	int			year;
+	int			month;
+	int			day;
+
+	if (DATE_NOT_FINITE(value))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+				 errmsg("date out of range for Salesforce")));
+	j2date(value + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	appendStringInfo(buf, "\"%04d-%02d-%02d\"", year, month, day);
+}
+
+static void
+append_json_time(StringInfo buf, TimeADT value)
+{
+	int64		ms = value / 1000;
+
+	appendStringInfo(buf, "\"%02d:%02d:%02d.%03dZ\"", (int) (ms / 3600000),
+					 (int) (ms / 60000 % 60), (int) (ms / 1000 % 60),
+					 (int) (ms % 1000));
+}
+
+static void
+append_json_number(StringInfo buf, const CaptureTable *table,
+				   const CaptureColumn *column, Datum value, bool check)
+{
+	char	   *s;
+
+	if (column->type == INT4OID)
+		s = DatumGetCString(DirectFunctionCall1(int4out, value));
+	else if (column->type == INT8OID)
+		s = DatumGetCString(DirectFunctionCall1(int8out, value));
+	else
+		s = DatumGetCString(DirectFunctionCall1(numeric_out, value));
+	if (check)
+		check_number(table, column, s);
+	if (isdigit((unsigned char) s[0]) || s[0] == '-')
+		appendStringInfoString(buf, s);
+	else
+		escape_json(buf, s);
+	pfree(s);
+}
+
+/* check: a new value that the org must be able to hold. */
+static void
+append_json_value(StringInfo buf, const CaptureTable *table,
+				  const CaptureColumn *column, Datum value, bool null,
+				  bool check)
+{
+	if (null)
+	{
+		appendStringInfoString(buf, "null");
+		return;
+	}
+	switch (column->type)
+	{
+		case TEXTOID:
+			if (check && column->max_chars > 0)
+				check_text(table, column, value);
+			append_json_text(buf, value);
+			break;
+		case BOOLOID:
+			appendStringInfoString(buf, DatumGetBool(value) ? "true" : "false");
+			break;
+		case INT4OID:
+		case INT8OID:
+		case NUMERICOID:
+			append_json_number(buf, table, column, value, check);
+			break;
+		case DATEOID:
+			append_json_date(buf, DatumGetDateADT(value));
+			break;
+		case TIMESTAMPTZOID:
+			append_json_timestamp(buf, DatumGetTimestampTz(value));
+			break;
+		case TIMEOID:
+			append_json_time(buf, DatumGetTimeADT(value));
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column \"%s\" of table \"%s\" has a type that sync does not give to a column",
+							column->name, relation_label(table->root))));
+	}
+}
+
+static void
+append_change(StringInfo buf, const CaptureTable *table,
+			  const CaptureColumn *column, Datum old, bool old_null,
+			  Datum new, bool new_null)
+{
+	appendStringInfoChar(buf, buf->len == 0 ? '{' : ',');
+	appendStringInfoString(buf, column->key);
+	appendStringInfoString(buf, ":[");
+	append_json_value(buf, table, column, old, old_null, false);
+	appendStringInfoChar(buf, ',');
+	append_json_value(buf, table, column, new, new_null, true);
+	appendStringInfoChar(buf, ']');
+}
+
+/*
+ * The changes of one row
+ */
+
+static bool
+same_value(const CaptureColumn *column, Datum a, bool a_null, Datum b,
+		   bool b_null)
+{
+	if (a_null || b_null)
+		return a_null == b_null;
+	return datum_image_eq(a, b, column->typbyval, column->typlen);
+}
+
+static void
+collect_insert(StringInfo buf, const CaptureTable *table, TupleTableSlot *slot)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		const CaptureColumn *column = &table->columns[i];
+		Datum		value = slot->tts_values[column->attnum - 1];
+		bool		null = slot->tts_isnull[column->attnum - 1];
+
+		if (column->required && is_empty(column, value, null))
+			refuse_missing(table, column);
+		if (is_default(column, value, null))
+			continue;
+		if (!column->createable)
+			refuse_write(table, column, true);
+		append_change(buf, table, column, (Datum) 0, true, value, null);
+	}
+}
+
+static void
+collect_update(StringInfo buf, const CaptureTable *table, TupleTableSlot *old,
+			   TupleTableSlot *new, bool provisional)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		const CaptureColumn *column = &table->columns[i];
+		int			n = column->attnum - 1;
+
+		if (same_value(column, old->tts_values[n], old->tts_isnull[n],
+					   new->tts_values[n], new->tts_isnull[n]))
+			continue;
+		if (provisional ? !column->createable : !column->updateable)
+			refuse_write(table, column, provisional);
+		if (!column->nillable &&
+			is_empty(column, new->tts_values[n], new->tts_isnull[n]) &&
+			(column->required || column->type != BOOLOID))
+			refuse_missing(table, column);
+		append_change(buf, table, column, old->tts_values[n],
+					  old->tts_isnull[n], new->tts_values[n],
+					  new->tts_isnull[n]);
+	}
+}
+
+static void
+refuse_id(const CaptureTable *table, const char *what, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("column \"%s\" of table \"%s\" cannot be written", what,
+					relation_label(table->root)),
+			 errdetail("%s", detail),
+			 errhint("Leave the column out.")));
+}
+
+static char *
+id_of(const CaptureTable *table, TupleTableSlot *slot)
+{
+	if (slot->tts_isnull[table->id - 1])
+		refuse_id(table, "id", "A row must have an id.");
+	return TextDatumGetCString(slot->tts_values[table->id - 1]);
+}
+
+static bool
+is_provisional(const char *id)
+{
+	return id[0] == PROVISIONAL_MARK && id[1] != '\0' &&
+		strspn(id + 1, "0123456789") == strlen(id + 1);
+}
+
+static Datum
+local_id_of(const CaptureTable *table, TupleTableSlot *slot, bool *null)
+{
+	*null = true;
+	if (table->local_id == InvalidAttrNumber)
+		return (Datum) 0;
+	*null = slot->tts_isnull[table->local_id - 1];
+	return slot->tts_values[table->local_id - 1];
+}
+
+static void
+check_ids_unchanged(const CaptureTable *table, TupleTableSlot *old,
+					TupleTableSlot *new, const char *old_id)
+{
+	bool		old_null;
+	bool		new_null;
+	Datum		old_local = local_id_of(table, old, &old_null);
+	Datum		new_local = local_id_of(table, new, &new_null);
+
+	if (strcmp(old_id, id_of(table, new)) != 0)
+		refuse_id(table, "id", "Salesforce gives ids, once.");
+	if (old_null != new_null ||
+		(!old_null && DatumGetInt64(old_local) != DatumGetInt64(new_local)))
+		refuse_id(table, "local_id",
+				  "It stands for the row as long as the row exists.");
+}
+
+/*
+ * The row of the outbox.  Direct, since it is done for each row that a user
+ * changes: SPI would cost more than all the rest.
+ */
+static void
+write_change(const CaptureTable *table, char operation, const char *id,
+			 Datum local_id, bool local_id_null, const StringInfo changes)
+{
+	Datum		values[CHANGE_COLUMNS] = {0};
+	bool		nulls[CHANGE_COLUMNS] = {false};
+	Relation	rel = table_open(change_relid, RowExclusiveLock);
+	HeapTuple	tuple;
+
+	values[CHANGE_SEQ - 1] = Int64GetDatum(nextval_internal(change_sequence,
+															false));
+	values[CHANGE_RELATION - 1] = ObjectIdGetDatum(table->root);
+	values[CHANGE_ID - 1] = CStringGetTextDatum(id);
+	values[CHANGE_LOCAL_ID - 1] = local_id;
+	nulls[CHANGE_LOCAL_ID - 1] = local_id_null;
+	values[CHANGE_OPERATION - 1] = CharGetDatum(operation);
+	values[CHANGE_CHANGES - 1] =
+		PointerGetDatum(cstring_to_text_with_len(changes->data, changes->len));
+	values[CHANGE_CAPTURED - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[CHANGE_STATE - 1] = CharGetDatum('p');
+	nulls[CHANGE_ATTEMPT - 1] = true;
+	values[CHANGE_ATTEMPTS - 1] = Int32GetDatum(0);
+	nulls[CHANGE_NEXT_ATTEMPT - 1] = true;
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, RowExclusiveLock);
+}
+
+/* Once for each transaction and server. */
+static void
+wake_at_commit(const CaptureTable *table)
+{
+	if (last_woken_in == current_lxid() && last_woken == table->serverid)
+		return;
+	last_woken_in = current_lxid();
+	last_woken = table->serverid;
+	if (wake_server)
+		wake_server(table->serverid);
+}
+
+static void
+finish_changes(StringInfo buf)
+{
+	if (buf->len == 0)
+		appendStringInfoChar(buf, '{');
+	appendStringInfoChar(buf, '}');
+}
+
+static void
+capture_insert(const CaptureTable *table, TupleTableSlot *slot)
+{
+	StringInfoData buf;
+	char	   *id = id_of(table, slot);
+	bool		null;
+	Datum		local_id = local_id_of(table, slot, &null);
+
+	if (!is_provisional(id))
+		refuse_id(table, "id", "Salesforce gives ids; a new row has a provisional one until then.");
+	initStringInfo(&buf);
+	collect_insert(&buf, table, slot);
+	finish_changes(&buf);
+	write_change(table, 'I', id, local_id, null, &buf);
+	wake_at_commit(table);
+}
+
+static void
+capture_update(const CaptureTable *table, TupleTableSlot *old,
+			   TupleTableSlot *new)
+{
+	StringInfoData buf;
+	char	   *id = id_of(table, old);
+	bool		null;
+	Datum		local_id = local_id_of(table, old, &null);
+
+	check_ids_unchanged(table, old, new, id);
+	initStringInfo(&buf);
+	collect_update(&buf, table, old, new, is_provisional(id));
+	if (buf.len == 0)
+		return;
+	finish_changes(&buf);
+	write_change(table, 'U', id, local_id, null, &buf);
+	wake_at_commit(table);
+}
+
+/* The whole row, so that it can be brought back or compared. */
+static void
+capture_delete(const CaptureTable *table, TupleTableSlot *slot)
+{
+	StringInfoData buf;
+	bool		null;
+	Datum		local_id = local_id_of(table, slot, &null);
+
+	initStringInfo(&buf);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		const CaptureColumn *column = &table->columns[i];
+		int			n = column->attnum - 1;
+
+		if (!slot->tts_isnull[n])
+			append_change(&buf, table, column, slot->tts_values[n], false,
+						  (Datum) 0, true);
+	}
+	finish_changes(&buf);
+	write_change(table, 'D', id_of(table, slot), local_id, null, &buf);
+	wake_at_commit(table);
+}
+
+/*
+ * Trigger function: AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW.
+ */
+Datum
+sync_capture(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	CaptureTable *table;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be fired AFTER ROW",
+						"sync.capture")));
+
+	table = find_table(RelationGetRelid(trigger->tg_relation));
+	slot_getallattrs(trigger->tg_trigslot);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		capture_insert(table, trigger->tg_trigslot);
+	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		capture_delete(table, trigger->tg_trigslot);
+	else
+	{
+		slot_getallattrs(trigger->tg_newslot);
+		capture_update(table, trigger->tg_trigslot, trigger->tg_newslot);
+	}
+	return PointerGetDatum(NULL);
+}
+
+Datum
+sync_refuse_truncate(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be called as a trigger",
+						"sync.refuse_truncate")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" cannot be truncated",
+					relation_label(RelationGetRelid(trigger->tg_relation))),
+			 errdetail("Its rows are records of Salesforce; TRUNCATE does not tell which of them to delete there."),
+			 errhint("DELETE the rows, or end the synchronization with sync.disable.")));
+	PG_RETURN_NULL();			/* not reached */
+}
+
+/*
+ * sync.provisional_id(): the default of a synced table's id.  Needs no right on
+ * the sequence.
+ */
+Datum
+sync_provisional_id(PG_FUNCTION_ARGS)
+{
+	char		id[32];
+
+	if (!tables_valid)
+		reset_tables();
+	if (!OidIsValid(provisional_sequence))
+		provisional_sequence =
+			get_relname_relid("provisional", get_namespace_oid("sync", false));
+	snprintf(id, sizeof(id), "%c" INT64_FORMAT, PROVISIONAL_MARK,
+			 nextval_internal(provisional_sequence, false));
+	PG_RETURN_TEXT_P(cstring_to_text(id));
+}
+
+/*
+ * Triggers
+ */
+
+static void
+create_row_trigger(Oid relid)
+{
+	char	   *table = relation_sql(relid);
+
+	if (OidIsValid(get_trigger_oid(relid, CAPTURE_TRIGGER, true)))
+		return;
+	relation_run(psprintf("CREATE TRIGGER " CAPTURE_TRIGGER
+						  " AFTER INSERT OR UPDATE OR DELETE ON %s"
+						  " FOR EACH ROW WHEN (NOT sync.own_write())"
+						  " EXECUTE FUNCTION sync.capture()", table));
+	relation_run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER "
+						  CAPTURE_TRIGGER, table));
+	guard_depend_on_extension(relid, CAPTURE_TRIGGER);
+}
+
+static void
+create_truncate_trigger(Oid relid)
+{
+	char	   *table = relation_sql(relid);
+
+	if (OidIsValid(get_trigger_oid(relid, TRUNCATE_TRIGGER, true)))
+		return;
+	relation_run(psprintf("CREATE TRIGGER " TRUNCATE_TRIGGER
+						  " BEFORE TRUNCATE ON %s FOR EACH STATEMENT"
+						  " WHEN (NOT sync.own_write())"
+						  " EXECUTE FUNCTION sync.refuse_truncate()", table));
+	relation_run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER "
+						  TRUNCATE_TRIGGER, table));
+	guard_depend_on_extension(relid, TRUNCATE_TRIGGER);
+}
+
+static void
+drop_trigger(Oid relid, const char *name)
+{
+	if (OidIsValid(get_trigger_oid(relid, name, true)))
+		relation_run(psprintf("DROP TRIGGER %s ON %s", name,
+							  relation_sql(relid)));
+}
+
+static void
+drop_truncate_trigger(Oid relid)
+{
+	drop_trigger(relid, TRUNCATE_TRIGGER);
+}
+
+/* Row triggers of a partitioned table are its partitions', too. */
+void
+capture_create_triggers(Oid relid)
+{
+	ApplyState	state;
+
+	owner_begin(relation_owner(relid), &state);
+	create_row_trigger(relid);
+	owner_end(&state);
+	guard_for_each_partition(relid, create_truncate_trigger);
+}
+
+void
+capture_drop_triggers(Oid relid)
+{
+	ApplyState	state;
+
+	owner_begin(relation_owner(relid), &state);
+	drop_trigger(relid, CAPTURE_TRIGGER);
+	owner_end(&state);
+	guard_for_each_partition(relid, drop_truncate_trigger);
+}

@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ *
+ * capture.h
+ *	  Local changes of synced tables into the outbox.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_CAPTURE_H
+#define SYNC_CAPTURE_H
+
+/*
+ * Rows that exist only here so far have ids of this form: the character and a
+ * number.  No Salesforce id contains it.
+ */
+#define PROVISIONAL_MARK	'~'
+
+/* Room for any id: 18 characters, or the mark, 19 digits and a NUL. */
+#define SYNC_ID_SPACE	24
+
+/*
+ * capture_create_triggers: local changes of the table are written to
+ * sync.change, in the transaction that makes them; TRUNCATE is refused.
+ * capture_drop_triggers: no longer.
+ * capture_init: called at module load.
+ *
+ * capture_wake is called once for each transaction that captured something,
+ * with the server; the bridge sets it (it knows the workers).
+ */
+extern void capture_create_triggers(Oid relid);
+extern void capture_drop_triggers(Oid relid);
+
+typedef void (*CaptureWake) (Oid serverid);
+extern void capture_init(CaptureWake wake);
+
+#endif							/* SYNC_CAPTURE_H */

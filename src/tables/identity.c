@@ -1,0 +1,380 @@
+/*-------------------------------------------------------------------------
+ *
+ * identity.c
+ *	  From provisional ids to Salesforce's.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "tables/attempt.h"
+#include "tables/guard.h"
+#include "tables/identity.h"
+#include "tables/relation.h"
+#include "tables/sql.h"
+
+/* Rows that were given ids and still stand under their provisional ones. */
+typedef struct Waiting
+{
+	char	   *provisional;
+	char	   *id;
+	Oid			relid;
+} Waiting;
+
+/* A column of a synced table that refers to rows of another. */
+typedef struct Reference
+{
+	Oid			relid;			/* the table that has the column */
+	char	   *column;
+	Oid			target;
+} Reference;
+
+typedef struct Replacement
+{
+	const char *server;
+	Waiting    *rows;
+	List	   *references;		/* of Reference * */
+	int			replaced;
+	List	  **refused;
+	MemoryContext caller;
+} Replacement;
+
+void
+identity_given(Oid relid, List *provisional, List *ids)
+{
+	SqlScope	sql;
+
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "INSERT INTO sync.local_id (provisional, id, relation)"
+				   " SELECT p, i, $3 FROM unnest($1, $2) AS u (p, i)"
+				   " ON CONFLICT (provisional) DO NOTHING",
+				   "TTo", provisional, ids, relid);
+	sql_end(&sql);
+}
+
+static Datum
+text_array(Waiting *rows, int first, int last, bool provisional)
+{
+	int			n = last - first;
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = CStringGetTextDatum(provisional
+										  ? rows[first + i].provisional
+										  : rows[first + i].id);
+	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+/* A statement as the owner of a table, on all rows from first to last. */
+static uint64
+run_on_table(Oid relid, const char *statement, Waiting *rows, int first,
+			 int last)
+{
+	Oid			types[2] = {TEXTARRAYOID, TEXTARRAYOID};
+	Datum		values[2];
+	ApplyState	state;
+	uint64		n;
+
+	values[0] = text_array(rows, first, last, true);
+	values[1] = text_array(rows, first, last, false);
+	apply_begin(relid, &state);
+	n = relation_run_args(statement, 2, types, values);
+	apply_end(&state);
+	return n;
+}
+
+/*
+ * The rows of one table from first to last (all of the same), and whatever
+ * refers to them.
+ */
+static void
+replace_rows(Replacement *r, int first, int last)
+{
+	Oid			relid = r->rows[first].relid;
+	char	   *table = relation_sql(relid);
+	ListCell   *lc;
+
+	(void) run_on_table(relid,
+						psprintf("DELETE FROM %s AS t USING unnest($1, $2) AS u (p, i)"
+								 " WHERE t.id = u.i AND EXISTS"
+								 " (SELECT FROM %s AS l WHERE l.id = u.p)",
+								 table, table),
+						r->rows, first, last);
+	(void) run_on_table(relid,
+						psprintf("UPDATE %s AS t SET id = u.i"
+								 " FROM unnest($1, $2) AS u (p, i)"
+								 " WHERE t.id = u.p", table),
+						r->rows, first, last);
+	foreach(lc, r->references)
+	{
+		Reference  *reference = (Reference *) lfirst(lc);
+		const char *column = quote_identifier(reference->column);
+
+		if (reference->target == relid)
+			(void) run_on_table(reference->relid,
+								psprintf("UPDATE %s AS t SET %s = u.i"
+										 " FROM unnest($1, $2) AS u (p, i)"
+										 " WHERE t.%s = u.p",
+										 relation_sql(reference->relid),
+										 column, column),
+								r->rows, first, last);
+	}
+}
+
+/* The same in the sync's own tables. */
+static void
+note_replaced(Replacement *r, int first, int last)
+{
+	SqlScope	sql;
+	List	   *provisional = NIL;
+	List	   *ids = NIL;
+
+	for (int i = first; i < last; i++)
+	{
+		provisional = lappend(provisional, r->rows[i].provisional);
+		ids = lappend(ids, r->rows[i].id);
+	}
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "UPDATE sync.change c SET id = u.i"
+				   " FROM unnest($1, $2) AS u (p, i)"
+				   " WHERE c.relation = $3 AND c.id = u.p",
+				   "TTo", provisional, ids, r->rows[first].relid);
+	(void) sql_run(&sql,
+				   "UPDATE sync.local_id SET replaced = true"
+				   " WHERE provisional = ANY ($1)", "T", provisional);
+	(void) sql_run(&sql,
+				   "DELETE FROM sync.failures WHERE server = $1"
+				   " AND operation = 'replace' AND record = ANY ($2)",
+				   "nT", r->server, ids);
+	sql_end(&sql);
+}
+
+static void
+apply_range(void *arg, int first, int last)
+{
+	Replacement *r = (Replacement *) arg;
+
+	replace_rows(r, first, last);
+	note_replaced(r, first, last);
+}
+
+static void
+refuse_row(void *arg, int item, ErrorData *error)
+{
+	Replacement *r = (Replacement *) arg;
+	MemoryContext old = MemoryContextSwitchTo(r->caller);
+	RefusedRow *row = palloc0(sizeof(RefusedRow));
+
+	row->id = pstrdup(r->rows[item].id);
+	strlcpy(row->sqlstate, unpack_sql_state(error->sqlerrcode),
+			sizeof(row->sqlstate));
+	row->message = pstrdup(error->message);
+	row->detail = error->detail ? pstrdup(error->detail) : NULL;
+	*r->refused = lappend(*r->refused, row);
+	MemoryContextSwitchTo(old);
+}
+
+static List *
+read_references(const char *server)
+{
+	SqlScope	sql;
+	List	   *references = NIL;
+	uint64		n;
+
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				"SELECT o.relation::oid, f.attname::text, p.relation::oid"
+				" FROM sync.field f JOIN sync.object o USING (server, object)"
+				" JOIN sync.object p ON p.server = f.server AND p.enabled"
+				" AND p.object = ANY (f.reference_to)"
+				" WHERE f.server = $1 AND o.enabled", "n", server);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+	{
+		Reference  *reference = palloc(sizeof(Reference));
+
+		reference->relid = (Oid) sql_int(&sql, i, 1);
+		reference->column = sql_text(&sql, i, 2);
+		reference->target = (Oid) sql_int(&sql, i, 3);
+		references = lappend(references, reference);
+	}
+	sql_end(&sql);
+	return references;
+}
+
+static int
+read_waiting(const char *server, Waiting **rows)
+{
+	SqlScope	sql;
+	uint64		n;
+
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				"SELECT l.provisional, l.id, l.relation::oid"
+				" FROM sync.local_id l JOIN sync.object o USING (relation)"
+				" WHERE NOT l.replaced AND o.server = $1 AND o.enabled"
+				" ORDER BY l.relation::oid, l.provisional", "n", server);
+	MemoryContextSwitchTo(sql.caller);
+	*rows = palloc(sizeof(Waiting) * Max(n, 1));
+	for (uint64 i = 0; i < n; i++)
+	{
+		(*rows)[i].provisional = sql_text(&sql, i, 1);
+		(*rows)[i].id = sql_text(&sql, i, 2);
+		(*rows)[i].relid = (Oid) sql_int(&sql, i, 3);
+	}
+	sql_end(&sql);
+	return (int) n;
+}
+
+/*
+ * Of rows from first to last those that somebody else has locked move to the
+ * end; returns where they begin.  They are left for the next time: the worker
+ * does not wait for a user's transaction.
+ */
+static int
+part_locked(Waiting *rows, int first, int last)
+{
+	SqlScope	sql;
+	char	   *table = relation_sql(rows[first].relid);
+	List	   *ids = NIL;
+	uint64		n;
+	int			end = last;
+
+	for (int i = first; i < last; i++)
+		ids = lappend(ids, rows[i].provisional);
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				psprintf("WITH free AS (SELECT id FROM %s"
+						 " WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED)"
+						 " SELECT t.id FROM %s t WHERE t.id = ANY ($1)"
+						 " AND NOT EXISTS (SELECT FROM free f WHERE f.id = t.id)",
+						 table, table), "T", ids);
+	for (uint64 k = 0; k < n; k++)
+	{
+		char	   *locked = sql_text(&sql, k, 1);
+
+		for (int i = first; i < end; i++)
+		{
+			if (strcmp(rows[i].provisional, locked) == 0)
+			{
+				Waiting		row = rows[i];
+
+				rows[i] = rows[--end];
+				rows[end] = row;
+				break;
+			}
+		}
+	}
+	sql_end(&sql);
+	return end;
+}
+
+int
+identity_replace(const char *server, List **refused)
+{
+	Replacement r = {0};
+	Bisection	how = {apply_range, refuse_row, &r};
+	int			n = read_waiting(server, &r.rows);
+	int			first = 0;
+	int			left = 0;
+
+	if (n == 0)
+		return 0;
+	r.server = server;
+	r.refused = refused;
+	r.caller = CurrentMemoryContext;
+	r.references = read_references(server);
+	while (first < n)
+	{
+		int			last = first + 1;
+		int			locked;
+
+		while (last < n && r.rows[last].relid == r.rows[first].relid)
+			last++;
+		locked = part_locked(r.rows, first, last);
+		left += last - locked;
+		if (locked > first)
+			bisect(&how, first, locked);
+		first = last;
+	}
+	return left + list_length(*refused);
+}
+
+static List *
+look_up(List *keys, const char *statement)
+{
+	SqlScope	sql;
+	List	   *found = NIL;
+	uint64		n;
+
+	if (keys == NIL)
+		return NIL;
+	sql_begin(&sql);
+	n = sql_run(&sql, statement, "T", keys);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+		found = lappend(found, sql_text(&sql, i, 1));
+	sql_end(&sql);
+	return found;
+}
+
+List *
+identity_known(List *provisional)
+{
+	return look_up(provisional,
+				   "SELECT l.id FROM unnest($1) WITH ORDINALITY AS u (k, n)"
+				   " LEFT JOIN sync.local_id l ON l.provisional = u.k"
+				   " ORDER BY u.n");
+}
+
+List *
+identity_taken(List *ids)
+{
+	return look_up(ids,
+				   "SELECT l.provisional"
+				   " FROM unnest($1) WITH ORDINALITY AS u (k, n)"
+				   " LEFT JOIN sync.local_id l ON l.id = u.k ORDER BY u.n");
+}
+
+void
+identity_drop(Oid relid, const char *provisional)
+{
+	Oid			types[1] = {TEXTOID};
+	Datum		values[1];
+	ApplyState	state;
+
+	values[0] = CStringGetTextDatum(provisional);
+	apply_begin(relid, &state);
+	(void) relation_run_args(psprintf("DELETE FROM %s WHERE id = $1",
+									  relation_sql(relid)), 1, types, values);
+	apply_end(&state);
+}
+
+void
+identity_waiting(Oid relid, Oid stage)
+{
+	SqlScope	sql;
+
+	sql_begin(&sql);
+	if (sql_run(&sql, "SELECT FROM sync.local_id"
+				" WHERE NOT replaced AND relation = $1 LIMIT 1",
+				"o", relid) > 0)
+		(void) sql_run(&sql,
+					   psprintf("DELETE FROM %s s USING sync.local_id l"
+								" WHERE l.relation = $1 AND NOT l.replaced"
+								" AND l.id = s.id",
+								quote_qualified_identifier("pg_temp",
+														   get_rel_name(stage))),
+					   "o", relid);
+	sql_end(&sql);
+}

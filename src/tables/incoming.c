@@ -1,0 +1,140 @@
+/*-------------------------------------------------------------------------
+ *
+ * incoming.c
+ *	  Rows of a stage that meet local changes which have not gone out yet.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "tables/incoming.h"
+#include "tables/relation.h"
+#include "tables/sql.h"
+
+static char *
+stage_sql(const Stage *stage)
+{
+	return pstrdup(quote_qualified_identifier("pg_temp",
+											  get_rel_name(stage->stage)));
+}
+
+/*
+ * A writer who was faster has committed then, and the outbox has the change; a
+ * slower one waits until this transaction has merged.
+ */
+void
+incoming_lock(const Stage *stage)
+{
+	SqlScope	sql;
+	const char *stamp = quote_identifier(stage->stamp);
+
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   psprintf("SELECT FROM %s t JOIN %s s ON s.id = t.id"
+							" WHERE s.%s IS DISTINCT FROM t.%s"
+							" ORDER BY t.id FOR NO KEY UPDATE OF t",
+							relation_sql(stage->relid), stage_sql(stage),
+							stamp, stamp), "");
+	sql_end(&sql);
+}
+
+/* A column's value as the JSON that the capture trigger writes (capture.c). */
+static char *
+json_expression(Oid relid, const char *column)
+{
+	const char *name = quote_identifier(column);
+
+	switch (get_atttype(relid, get_attnum(relid, column)))
+	{
+		case BOOLOID:
+		case INT4OID:
+		case INT8OID:
+		case NUMERICOID:
+			return psprintf("s.%s::text", name);
+		case DATEOID:
+			return psprintf("to_json(to_char(s.%s, 'YYYY-MM-DD'))::text", name);
+		case TIMEOID:
+			return psprintf("to_json(to_char(s.%s, 'HH24:MI:SS.MS\"Z\"'))::text",
+							name);
+		case TIMESTAMPTZOID:
+			return psprintf("to_json(to_char(s.%s AT TIME ZONE 'UTC',"
+							" 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'))::text", name);
+		default:
+			return psprintf("to_json(s.%s)::text", name);
+	}
+}
+
+List *
+incoming_rows(const Stage *stage, List *ids, List *columns)
+{
+	SqlScope	sql;
+	StringInfoData statement;
+	List	   *rows = NIL;
+	uint64		n;
+	ListCell   *lc;
+
+	initStringInfo(&statement);
+	appendStringInfo(&statement, "SELECT s.id, %s, s.%s",
+					 stage->has_isdeleted ? "s.isdeleted IS TRUE" : "false",
+					 quote_identifier(stage->stamp));
+	foreach(lc, columns)
+		appendStringInfo(&statement, ", coalesce(%s, 'null')",
+						 json_expression(stage->relid, (char *) lfirst(lc)));
+	appendStringInfo(&statement, " FROM %s s WHERE s.id = ANY ($1)",
+					 stage_sql(stage));
+
+	sql_begin(&sql);
+	n = sql_run(&sql, statement.data, "T", ids);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+	{
+		IncomingRow *row = palloc(sizeof(IncomingRow));
+
+		row->id = sql_text(&sql, i, 1);
+		row->deleted = sql_bool(&sql, i, 2);
+		row->stamp = sql_time(&sql, i, 3);
+		row->values = palloc(sizeof(char *) * Max(list_length(columns), 1));
+		for (int k = 0; k < list_length(columns); k++)
+			row->values[k] = sql_text(&sql, i, 4 + k);
+		rows = lappend(rows, row);
+	}
+	sql_end(&sql);
+	return rows;
+}
+
+void
+incoming_keep(const Stage *stage, const char *column, List *ids)
+{
+	SqlScope	sql;
+	const char *name = quote_identifier(column);
+
+	if (ids == NIL)
+		return;
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   psprintf("UPDATE %s s SET %s = t.%s FROM %s t"
+							" WHERE t.id = s.id AND s.id = ANY ($1)",
+							stage_sql(stage), name, name,
+							relation_sql(stage->relid)), "T", ids);
+	sql_end(&sql);
+}
+
+void
+incoming_remove(const Stage *stage, List *ids)
+{
+	SqlScope	sql;
+
+	if (ids == NIL)
+		return;
+	sql_begin(&sql);
+	(void) sql_run(&sql, psprintf("DELETE FROM %s WHERE id = ANY ($1)",
+								  stage_sql(stage)), "T", ids);
+	sql_end(&sql);
+}

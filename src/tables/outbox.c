@@ -1,0 +1,334 @@
+/*-------------------------------------------------------------------------
+ *
+ * outbox.c
+ *	  What waits to go out, and what has been sent and not answered.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "tables/outbox.h"
+#include "tables/relation.h"
+#include "tables/sql.h"
+
+#define RUN(...) \
+	do { \
+		SqlScope	sql_; \
+		sql_begin(&sql_); \
+		(void) sql_run(&sql_, __VA_ARGS__); \
+		sql_end(&sql_); \
+	} while (0)
+
+/* Changes of a server's tables that may be sent now. */
+#define DUE \
+	" FROM sync.change c JOIN sync.object o ON o.relation = c.relation" \
+	" WHERE o.server = $1 AND o.enabled AND c.state = 'p'" \
+	" AND c.attempt IS NULL" \
+	" AND (c.next_attempt IS NULL OR c.next_attempt <= clock_timestamp())"
+
+bool
+outbox_is_due(const char *server)
+{
+	SqlScope	sql;
+	bool		due;
+
+	sql_begin(&sql);
+	due = sql_run(&sql, "SELECT" DUE " LIMIT 1", "n", server) > 0;
+	sql_end(&sql);
+	return due;
+}
+
+TimestampTz
+outbox_next(const char *server)
+{
+	SqlScope	sql;
+	TimestampTz next;
+
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "SELECT min(c.next_attempt) FROM sync.change c"
+				   " JOIN sync.object o ON o.relation = c.relation"
+				   " WHERE o.server = $1 AND o.enabled AND c.state = 'p'"
+				   " AND c.attempt IS NULL", "n", server);
+	next = sql_time(&sql, 0, 1);
+	sql_end(&sql);
+	return next;
+}
+
+#define CHANGE_COLUMNS \
+	" c.seq, c.relation::oid, c.id, c.operation::text, c.changes, c.captured," \
+	" c.state::text, c.attempts"
+
+static List *
+read_changes(SqlScope *sql, uint64 n)
+{
+	List	   *changes = NIL;
+
+	MemoryContextSwitchTo(sql->caller);
+	for (uint64 i = 0; i < n; i++)
+	{
+		OutboxChange *change = palloc(sizeof(OutboxChange));
+
+		change->seq = sql_int(sql, i, 1);
+		change->relid = (Oid) sql_int(sql, i, 2);
+		change->id = sql_text(sql, i, 3);
+		change->operation = sql_text(sql, i, 4)[0];
+		change->changes = sql_text(sql, i, 5);
+		change->captured = sql_time(sql, i, 6);
+		change->state = sql_text(sql, i, 7)[0];
+		change->attempts = (int) sql_int(sql, i, 8);
+		changes = lappend(changes, change);
+	}
+	return changes;
+}
+
+List *
+outbox_take(const char *server, int max_rows)
+{
+	SqlScope	sql;
+	List	   *changes;
+
+	sql_begin(&sql);
+	changes = read_changes(&sql, sql_run(&sql,
+										 "WITH due AS (SELECT c.relation, c.id, min(c.seq) AS first" DUE
+										 " GROUP BY c.relation, c.id"
+										 " ORDER BY first LIMIT $2)"
+										 " SELECT" CHANGE_COLUMNS
+										 " FROM sync.change c JOIN due d USING (relation, id)"
+										 " WHERE NOT EXISTS (SELECT FROM sync.change s"
+										 " WHERE s.attempt IS NOT NULL"
+										 " AND s.relation = c.relation AND s.id = c.id)"
+										 " ORDER BY d.first, c.seq",
+										 "ni", server, max_rows));
+	sql_end(&sql);
+	return changes;
+}
+
+List *
+outbox_of_attempt(int64 attempt)
+{
+	SqlScope	sql;
+	List	   *changes;
+
+	sql_begin(&sql);
+	changes = read_changes(&sql, sql_run(&sql,
+										 "SELECT" CHANGE_COLUMNS
+										 " FROM sync.change c"
+										 " WHERE c.attempt = $1 ORDER BY c.seq",
+										 "l", attempt));
+	sql_end(&sql);
+	return changes;
+}
+
+List *
+outbox_of_rows(Oid relid, Oid stage)
+{
+	SqlScope	sql;
+	List	   *changes;
+	char	   *statement;
+
+	statement = psprintf("SELECT" CHANGE_COLUMNS
+						 " FROM sync.change c WHERE c.relation = $1"
+						 " AND c.id IN (SELECT id FROM %s)"
+						 " ORDER BY c.id, c.seq",
+						 quote_qualified_identifier("pg_temp",
+													get_rel_name(stage)));
+	sql_begin(&sql);
+	changes = read_changes(&sql, sql_run(&sql, statement, "o", relid));
+	sql_end(&sql);
+	return changes;
+}
+
+List *
+outbox_of_ids(Oid relid, List *ids)
+{
+	SqlScope	sql;
+	List	   *changes;
+
+	if (ids == NIL)
+		return NIL;
+	sql_begin(&sql);
+	changes = read_changes(&sql, sql_run(&sql,
+										 "SELECT" CHANGE_COLUMNS
+										 " FROM sync.change c WHERE c.relation = $1"
+										 " AND c.id = ANY ($2) ORDER BY c.id, c.seq",
+										 "oT", relid, ids));
+	sql_end(&sql);
+	return changes;
+}
+
+OutboxChange *
+outbox_change(int64 seq)
+{
+	SqlScope	sql;
+	List	   *changes;
+
+	sql_begin(&sql);
+	changes = read_changes(&sql, sql_run(&sql,
+										 "SELECT" CHANGE_COLUMNS
+										 " FROM sync.change c"
+										 " WHERE c.seq = $1 AND c.attempt IS NULL",
+										 "l", seq));
+	sql_end(&sql);
+	return changes == NIL ? NULL : (OutboxChange *) linitial(changes);
+}
+
+List *
+outbox_of_gone(Oid relid)
+{
+	SqlScope	sql;
+	List	   *changes;
+	char	   *statement;
+
+	statement = psprintf("SELECT" CHANGE_COLUMNS
+						 " FROM sync.change c WHERE c.relation = $1"
+						 " AND NOT EXISTS (SELECT FROM %s t WHERE t.id = c.id)"
+						 " AND NOT EXISTS (SELECT FROM sync.change d"
+						 " WHERE d.relation = c.relation AND d.id = c.id"
+						 " AND (d.operation <> 'U' OR d.attempt IS NOT NULL))"
+						 " ORDER BY c.id, c.seq", relation_sql(relid));
+	sql_begin(&sql);
+	changes = read_changes(&sql, sql_run(&sql, statement, "o", relid));
+	sql_end(&sql);
+	return changes;
+}
+
+void
+outbox_done(const int64 *seqs, int n)
+{
+	RUN("DELETE FROM sync.change WHERE seq = ANY ($1)", "S", seqs, n);
+}
+
+void
+outbox_again(const int64 *seqs, int n, TimestampTz next)
+{
+	RUN("UPDATE sync.change SET state = 'p', attempt = NULL,"
+		" attempts = attempts + 1, next_attempt = $2 WHERE seq = ANY ($1)",
+		"Sz", seqs, n, next);
+}
+
+void
+outbox_refuse(const int64 *seqs, int n)
+{
+	RUN("UPDATE sync.change SET state = 'r', attempt = NULL,"
+		" attempts = attempts + 1, next_attempt = NULL WHERE seq = ANY ($1)",
+		"S", seqs, n);
+}
+
+void
+outbox_sent(const int64 *seqs, int n, int64 attempt)
+{
+	RUN("UPDATE sync.change SET attempt = nullif($2, 0) WHERE seq = ANY ($1)",
+		"Sl", seqs, n, attempt);
+}
+
+void
+outbox_replace(const int64 *seqs, int n, char operation, const char *changes)
+{
+	char		op[2] = {operation, '\0'};
+
+	RUN("UPDATE sync.change SET operation = $2::\"char\", changes = $3::json"
+		" WHERE seq = $1", "ltt", seqs[n - 1], op, changes);
+	if (n > 1)
+		outbox_done(seqs, n - 1);
+}
+
+void
+outbox_add(Oid relid, const char *id, char operation, const char *changes)
+{
+	char		op[2] = {operation, '\0'};
+
+	RUN("INSERT INTO sync.change (relation, id, operation, changes, captured)"
+		" VALUES ($1, $2, $3::\"char\", $4::json, clock_timestamp())",
+		"ottt", relid, id, op, changes);
+}
+
+/*
+ * Attempts
+ */
+
+int64
+attempt_begin(const char *server, const char *object, const char *verb,
+			  TimestampTz started)
+{
+	SqlScope	sql;
+	int64		attempt;
+
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "INSERT INTO sync.attempt (server, object, verb, started)"
+				   " VALUES ($1, $2, $3, $4) RETURNING attempt",
+				   "nttL", server, object, verb, started);
+	attempt = sql_int(&sql, 0, 1);
+	sql_end(&sql);
+	return attempt;
+}
+
+void
+attempt_has_job(int64 attempt, const char *job)
+{
+	RUN("UPDATE sync.attempt SET job = $2 WHERE attempt = $1",
+		"lt", attempt, job);
+}
+
+void
+attempt_in_doubt(int64 attempt, bool may_run)
+{
+	RUN("UPDATE sync.attempt SET in_doubt = clock_timestamp(), may_run = $2"
+		" WHERE attempt = $1", "lb", attempt, may_run);
+}
+
+void
+attempt_end(int64 attempt)
+{
+	RUN("DELETE FROM sync.attempt WHERE attempt = $1", "l", attempt);
+}
+
+List *
+attempts_open(const char *server)
+{
+	SqlScope	sql;
+	List	   *attempts = NIL;
+	uint64		n;
+
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				"SELECT attempt, object, verb, started, sent, in_doubt, job,"
+				" may_run"
+				" FROM sync.attempt WHERE server = $1 ORDER BY attempt",
+				"n", server);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+	{
+		OutboxAttempt *attempt = palloc(sizeof(OutboxAttempt));
+
+		attempt->attempt = sql_int(&sql, i, 1);
+		attempt->object = sql_text(&sql, i, 2);
+		attempt->verb = sql_text(&sql, i, 3);
+		attempt->started = sql_time(&sql, i, 4);
+		attempt->sent = sql_time(&sql, i, 5);
+		attempt->in_doubt = sql_time(&sql, i, 6);
+		attempt->job = sql_text(&sql, i, 7);
+		attempt->may_run = sql_bool(&sql, i, 8);
+		attempts = lappend(attempts, attempt);
+	}
+	sql_end(&sql);
+	return attempts;
+}
+
+void
+conflict_record(const char *server, const char *object, const char *id,
+				const char *field, const char *base, const char *salesforce,
+				const char *local, const char *winner, const char *rule)
+{
+	RUN("INSERT INTO sync.conflicts (server, object, record, field, base,"
+		" salesforce, local, winner, rule)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		"ntttttttt", server, object, id, field, base, salesforce, local,
+		winner, rule);
+}

@@ -1,0 +1,97 @@
+/*-------------------------------------------------------------------------
+ *
+ * outbox.h
+ *	  What waits to go out, and what has been sent and not answered.
+ *
+ * All functions need an open transaction and do their part of it.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_OUTBOX_H
+#define SYNC_OUTBOX_H
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+typedef struct OutboxChange
+{
+	int64		seq;
+	Oid			relid;
+	char	   *id;
+	char		operation;		/* I, U, D */
+	char	   *changes;		/* JSON: {"column": [old, new], ...} */
+	TimestampTz captured;
+	char		state;			/* p, r */
+	int			attempts;
+} OutboxChange;
+
+/*
+ * outbox_is_due: whether outbox_take would return anything.
+ * outbox_next: when something will be due that is not now; 0 = nothing.
+ * outbox_take: all changes of the rows that are due, of at most max_rows rows,
+ * oldest rows first, in the order in which they were made.  Rows with a change
+ * in an open attempt are not due; refused changes come along with later ones
+ * of their row.
+ * outbox_of_attempt: the changes that were sent with it.
+ * outbox_of_rows: changes of rows that stand in the stage; outbox_of_ids: of
+ * rows with these ids; outbox_change: one, unless it has been sent; NULL
+ * otherwise; outbox_of_gone: updates of rows that are no longer in
+ * the table.
+ */
+extern bool outbox_is_due(const char *server);
+extern TimestampTz outbox_next(const char *server);
+extern List *outbox_take(const char *server, int max_rows);
+extern List *outbox_of_attempt(int64 attempt);
+extern List *outbox_of_rows(Oid relid, Oid stage);
+extern List *outbox_of_ids(Oid relid, List *ids);
+extern List *outbox_of_gone(Oid relid);
+
+/* What becomes of changes, by their numbers. */
+extern OutboxChange *outbox_change(int64 seq);
+extern void outbox_done(const int64 *seqs, int n);
+extern void outbox_again(const int64 *seqs, int n, TimestampTz next);
+extern void outbox_refuse(const int64 *seqs, int n);
+extern void outbox_sent(const int64 *seqs, int n, int64 attempt);
+
+/*
+ * Puts one change in the place of others of its row (n of them): its operation
+ * and its content as they are now.
+ */
+extern void outbox_replace(const int64 *seqs, int n, char operation,
+						   const char *changes);
+
+/* A new change on behalf of the sync itself. */
+extern void outbox_add(Oid relid, const char *id, char operation,
+					   const char *changes);
+
+/* Attempts */
+typedef struct OutboxAttempt
+{
+	int64		attempt;
+	char	   *object;
+	char	   *verb;
+	TimestampTz started;		/* by the org's clock */
+	TimestampTz sent;			/* by ours */
+	TimestampTz in_doubt;		/* 0 = not told: the sender is gone */
+	bool		may_run;		/* the org has not answered at all: the request
+								 * may still be running there */
+	char	   *job;			/* or NULL */
+} OutboxAttempt;
+
+extern int64 attempt_begin(const char *server, const char *object,
+						   const char *verb, TimestampTz started);
+extern void attempt_has_job(int64 attempt, const char *job);
+extern void attempt_in_doubt(int64 attempt, bool may_run);
+extern void attempt_end(int64 attempt);
+extern List *attempts_open(const char *server); /* of OutboxAttempt * */
+
+/* Conflicts */
+extern void conflict_record(const char *server, const char *object,
+							const char *id, const char *field,
+							const char *base, const char *salesforce,
+							const char *local, const char *winner,
+							const char *rule);
+
+#endif							/* SYNC_OUTBOX_H */
