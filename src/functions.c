@@ -847,13 +847,20 @@ sync_retry(PG_FUNCTION_ARGS)
 static void
 give_up_change(const SyncObject *object, const OutboxChange *change)
 {
+	ListCell   *lc;
+
 	outbox_done(&change->seq, 1);
 	catalog_records_recovered(object->server, object->object, "push",
 							  list_make1(change->id));
-	if (change->operation == 'I')
-		identity_drop(object->relid, change->id);
-	else
+	if (change->operation != 'I')
+	{
 		catalog_read_again(object, change->id);
+		return;
+	}
+	/* Later changes of a row that there never was. */
+	foreach(lc, outbox_of_ids(object->relid, list_make1(change->id)))
+		outbox_done(&((OutboxChange *) lfirst(lc))->seq, 1);
+	identity_drop(object->relid, change->id);
 }
 
 /*

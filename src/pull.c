@@ -232,6 +232,23 @@ add_counts(Work *work, const MergeCounts *merged)
 		catalog_rows_added(work->object, merged->inserted - merged->deleted);
 }
 
+/* Of the columns those that move with every change, also with our own. */
+static List *
+audit_columns(const Work *work)
+{
+	List	   *audit = list_make3("lastmodifieddate", "lastmodifiedbyid",
+								  work->stamp_column);
+	List	   *columns = NIL;
+	ListCell   *lc;
+
+	foreach(lc, work->columns)
+	{
+		if (mapping_has_name(audit, lfirst(lc)))
+			columns = lappend(columns, lfirst(lc));
+	}
+	return columns;
+}
+
 /* Merges a stage and keeps the books, within a step. */
 static void
 merge_and_record(Work *work, Stage *stage, List *refused)
@@ -239,7 +256,10 @@ merge_and_record(Work *work, Stage *stage, List *refused)
 	MergeCounts merged = {0};
 
 	if (work->object->direction == DIRECTION_BOTH)
+	{
+		stage->audit = audit_columns(work);
 		conflict_resolve(work->object, stage);
+	}
 	merge_stage(stage, work->object->mark, &merged, &refused);
 	add_counts(work, &merged);
 	work->counts->failed += list_length(refused);

@@ -361,6 +361,7 @@ rows_to_check(Push *push, List *rows, const PushObject *target)
 		PushRow    *row = (PushRow *) lfirst(lc);
 
 		if (row->target == target && row->change->operation != NET_INSERT &&
+			row->change->id[0] != PROVISIONAL_MARK &&
 			!was_checked(push, row->change->id))
 			ids = lappend(ids, row->change->id);
 	}
@@ -884,6 +885,48 @@ send_rows(Push *push, List *rows)
  * Rounds
  */
 
+/*
+ * A row that was created in Salesforce and has not taken its id yet (somebody
+ * has it locked, or a foreign key is in the way): what was done to it since
+ * waits until it has.
+ */
+static List *
+drop_unnamed(List *rows)
+{
+	List	   *left = NIL;
+	List	   *unnamed = NIL;
+	List	   *ids = NIL;
+	List	   *known;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, rows)
+	{
+		NetChange  *change = ((PushRow *) lfirst(lc))->change;
+
+		if (change->id[0] == PROVISIONAL_MARK &&
+			(change->operation == NET_UPDATE ||
+			 change->operation == NET_DELETE))
+		{
+			unnamed = lappend(unnamed, lfirst(lc));
+			ids = lappend(ids, change->id);
+		}
+		else
+			left = lappend(left, lfirst(lc));
+	}
+	if (unnamed == NIL)
+		return left;
+	step_begin();
+	known = identity_known(ids);
+	step_end();
+	forboth(lc, unnamed, lc2, known)
+	{
+		if (lfirst(lc2) == NULL)
+			left = lappend(left, lfirst(lc));
+	}
+	return left;
+}
+
 /* Changes that come to nothing, and deletes that are not to be sent. */
 static List *
 drop_nothing(Push *push, List *rows)
@@ -996,7 +1039,8 @@ push_round(Push *push)
 	step_begin();
 	changes = outbox_take(push->server, ROUND_ROWS);
 	step_end();
-	rows = drop_nothing(push, push_rows_of(push, fold_changes(changes)));
+	rows = drop_unnamed(push_rows_of(push, fold_changes(changes)));
+	rows = drop_nothing(push, rows);
 	rows = drop_locked(rows);
 	fill_known_ids(rows);
 	ready = choose_ready(rows);
@@ -1074,6 +1118,7 @@ push_run(Cycle *cycle)
 	PG_TRY();
 	{
 		again = push_resolve_doubts(push);
+		(void) replace_ids(push);
 		while (guarded_round(push))
 			;
 		if (replace_ids(push) > 0)
