@@ -84,7 +84,7 @@ endif
 # pg_regress reads sql/ and expected/, the isolation tester test/specs/ and
 # test/expected/.  The scripts are named one by one, since sql/ also holds the
 # installation script.
-REGRESS = install options
+REGRESS = install options errors
 ISOLATION =
 ISOLATION_OPTS = --inputdir=$(srcdir)/test
 

@@ -194,7 +194,9 @@ wake_callback(XactEvent event, void *arg)
 				(void) worker_launch(&args, NULL);
 		}
 	}
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+	/* A prepared transaction is committed by somebody who cannot know of it. */
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE)
 		pending_wakes = NIL;
 }
 

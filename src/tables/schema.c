@@ -500,6 +500,24 @@ provide_index(Oid relid, const char *column)
 					 column);
 }
 
+/*
+ * Of a partitioned table a unique index would have to include the columns that
+ * it is partitioned by; its sequence gives each number once all the same.
+ */
+static void
+provide_local_id_index(Oid relid)
+{
+	AttrNumber	attnum = get_attnum(relid, LOCAL_ID_COLUMN);
+	bool		unique = get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE;
+
+	if (attnum != InvalidAttrNumber &&
+		find_indexes(relid, leads_with, attnum) == NIL)
+		create_index(relid, unique,
+					 choose_index_name(relid, LOCAL_ID_COLUMN,
+									   unique ? "key" : "idx"),
+					 LOCAL_ID_COLUMN);
+}
+
 int64
 schema_build_keys(Oid relid, List *indexed)
 {
@@ -509,12 +527,7 @@ schema_build_keys(Oid relid, List *indexed)
 
 	owner_begin(relation_owner(relid), &state);
 	removed = provide_key(relid);
-	if (get_attnum(relid, LOCAL_ID_COLUMN) != InvalidAttrNumber &&
-		find_indexes(relid, leads_with,
-					 get_attnum(relid, LOCAL_ID_COLUMN)) == NIL)
-		create_index(relid, true,
-					 choose_index_name(relid, LOCAL_ID_COLUMN, "key"),
-					 LOCAL_ID_COLUMN);
+	provide_local_id_index(relid);
 	foreach(lc, indexed)
 		provide_index(relid, lfirst(lc));
 	owner_end(&state);
