@@ -47,7 +47,7 @@ int			push_concurrency = 4;
 int			push_answer_wait = 120;
 
 /* Rows in one round: bounds memory, and is what one Bulk job takes. */
-#define ROUND_ROWS			50000
+#define ROUND_ROWS			100000
 
 /* Rows that were refused for a lock or a limit go in smaller calls. */
 #define RETRY_CALL_ROWS		20
