@@ -55,6 +55,7 @@ static char *
 value_text(Json *value)
 {
 	StringInfoData buf;
+	char	   *exact;
 	const char *text = json_text(value);
 
 	if (text == NULL)
@@ -63,7 +64,11 @@ value_text(Json *value)
 		return pstrdup(text);
 	initStringInfo(&buf);
 	json_append_string(&buf, text);
-	return buf.data;
+
+	/* There is one for each change of a large backlog. */
+	exact = pstrdup(buf.data);
+	pfree(buf.data);
+	return exact;
 }
 
 static void
