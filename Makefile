@@ -85,7 +85,7 @@ endif
 # test/expected/.  The scripts are named one by one, since sql/ also holds the
 # installation script.
 REGRESS = install options errors
-ISOLATION =
+ISOLATION = configuration
 ISOLATION_OPTS = --inputdir=$(srcdir)/test
 
 EXTRA_CLEAN = $(DEPENDENCIES) output_iso
