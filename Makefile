@@ -84,8 +84,8 @@ endif
 # pg_regress reads sql/ and expected/, the isolation tester test/specs/ and
 # test/expected/.  The scripts are named one by one, since sql/ also holds the
 # installation script.
-REGRESS = install options
-ISOLATION =
+REGRESS = install options errors
+ISOLATION = configuration
 ISOLATION_OPTS = --inputdir=$(srcdir)/test
 
 EXTRA_CLEAN = $(DEPENDENCIES) output_iso

@@ -91,6 +91,7 @@ SET ROLE regress_sync_admin;
 ALTER SERVER theirs OPTIONS (ca_file '/etc/ssl/certs/ca.pem');
 RESET ROLE;
 
+SET client_min_messages = warning;
 DROP OWNED BY regress_sync_admin;
 DROP ROLE regress_sync_admin;
 DROP SERVER acme CASCADE;

@@ -113,20 +113,21 @@ sub show_failures
 {
     my ($result, $file) = @_;
     my ($parser) = $result->parsers($file);
-    my ($after_failure, $last) = (0, '');
+    my ($lines_left, $last) = (0, '');
 
     return unless $parser->has_problems;
     print "\n--- $file\n";
     open my $tap, '<', "$work/tap/$file" or return;
     while (my $line = <$tap>)
     {
-        $after_failure = $line =~ /^not ok/ && $line !~ /# TODO/i
+        $lines_left = $line =~ /^not ok/ && $line !~ /# TODO/i ? 30 : 0
           if $line =~ /^(not )?ok\b/;
-        print $line if $after_failure || $line !~ /^(ok\b|1\.\.\d)/;
+        print $line if $lines_left-- > 0;
         $last = $line;
     }
     close $tap;
-    print "(the last line it printed) $last" if $last =~ /^ok/;
+    print "(the last line it printed) $last"
+      if $parser->parse_errors || $parser->exit;
     print "$_\n" for $parser->parse_errors;
     print 'exit status ', $parser->exit, "\n" if $parser->exit;
     show_log($file);

@@ -1,0 +1,106 @@
+"""First copies: against COPY of a file, against a scripted peer; their memory."""
+
+import json
+import os
+import subprocess
+import time
+
+import procfs
+import tables
+
+
+def wait_for_copier(db, server):
+    """The pid of the process that copies."""
+    while True:
+        rows = db.rows("""SELECT pid FROM pg_stat_activity
+                          WHERE backend_type = 'sync copier'""")
+        if rows:
+            return int(rows[0][0])
+        if db.value(f"""SELECT state FROM sync.status
+                WHERE server = '{server}' AND object = 'Lead'""") == "live":
+            raise SystemExit("the copy was over before its process was seen")
+        time.sleep(0.02)
+
+
+def watched_copy(db, server):
+    """A copy whose memory is watched; -> MiB above idle of each phase.
+
+    Idle is what the worker of the server holds, which has logged in and run a
+    cycle.  The org writes its result meanwhile, so that no run that is timed
+    has to wait for that.
+    """
+    idle = procfs.private_memory(int(db.value(f"""
+        SELECT w.pid FROM sync.worker w JOIN sync.server s USING (serverid)
+        WHERE s.server = '{server}'""")))
+    tables.enable_leads(db, server)
+    watch = procfs.MemoryWatch(wait_for_copier(db, server), lambda: db.value(
+        f"""SELECT state FROM sync.progress
+            WHERE server = '{server}' AND object = 'Lead'"""))
+    watch.start()
+    tables.wait_live(db, server)
+    watch.join()
+    return {phase: value - idle for phase, value in watch.largest.items()}
+
+
+def ours(db, org, server):
+    tables.drop_leads(db, server)
+    db.run("CHECKPOINT")
+    tables.enable_leads(db, server)
+    tables.wait_live(db, server)
+    began, ended, rows, _ = tables.last_step(db, server, "Lead", "copy")
+    return org.own_seconds(began, ended), rows
+
+
+def from_file(db, server, file):
+    """Server-side COPY, then key and indexes; -> seconds of each, rows."""
+    model = f"{server}.lead"
+    tables.create_peer(db, "peer.lead", model)
+    keys = tables.key_statements(db, "peer.lead", model)
+    names = tables.columns(db, server)
+    db.run("CHECKPOINT")
+    copying = db.seconds(tables.copy_statement("peer.lead", names, file))
+    building = db.seconds(*keys)
+    return copying, building, int(db.value("SELECT count(*) FROM peer.lead"))
+
+
+def against_file(db, org, server, runs):
+    """-> for each run: ours, COPY, keys and indexes; rows."""
+    found = []
+    file = org.newest_result()
+    for _ in range(runs):
+        mine, rows = ours(db, org, server)
+        copying, building, peer_rows = from_file(db, server, file)
+        if rows != peer_rows:
+            raise SystemExit(f"{rows} rows here, {peer_rows} there")
+        found.append((mine, copying, building))
+    return found, rows
+
+
+def scripted(db, org, server, work):
+    """The same by jsforce and pg; into a table without keys."""
+    tables.create_peer(db, "peer.scripted", f"{server}.lead")
+    db.run("CHECKPOINT")
+    statement = org.get("/calls?kind=bulk_query_create")["calls"][-1]["body"]
+    done = subprocess.run(
+        ["node", f"{work}/peer/copy.js", org.port_file, db.socket,
+         "peer.scripted", json.loads(statement)["query"]],
+        cwd=f"{work}/peer", capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"the peer failed: {done.stdout}{done.stderr}")
+    found = json.loads(done.stdout)
+    return found["seconds"], found["rows"]
+
+
+def has_scripted_peer(work):
+    return os.path.isdir(f"{work}/peer/node_modules/jsforce")
+
+
+def against_scripted(db, org, server, work, runs):
+    found = []
+    for _ in range(runs):
+        mine, rows = ours(db, org, server)
+        theirs, peer_rows = scripted(db, org, server, work)
+        if rows != peer_rows:
+            raise SystemExit(f"{rows} rows here, {peer_rows} there")
+        found.append((mine, theirs))
+    return found, rows
