@@ -1062,7 +1062,6 @@ push_round(Push *push)
 	List	   *changes;
 	List	   *rows;
 	List	   *ready;
-	bool		more;
 
 	step_begin();
 	changes = outbox_take(push->server, ROUND_ROWS);
@@ -1072,17 +1071,13 @@ push_round(Push *push)
 	rows = drop_locked(rows);
 	fill_known_ids(rows);
 	ready = choose_ready(rows);
-	if (ready == NIL)
-		return false;
-	more = check_records(push, ready);
-	if (!more)
+	if (ready != NIL && !check_records(push, ready))
 	{
 		send_rows(push, ready);
 		(void) replace_ids(push);
-		more = true;
 	}
 	log_round(push);
-	return more;
+	return ready != NIL;
 }
 
 static void
