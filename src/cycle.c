@@ -47,6 +47,10 @@ retry_at(int failures, int64 min, int64 max)
 	return GetCurrentTimestamp() + delay;
 }
 
+/*
+ * Closes a cycle: its commit waits for the disk, and brings along what the
+ * steps before it left open (step_may_be_lost).
+ */
 int64
 cycle_count_calls(Org *org)
 {
@@ -490,6 +494,7 @@ log_questions(Cycle *cycle, TimestampTz started, int64 calls)
 	step_begin();
 	catalog_log_whole(cycle->run, cycle->org->server->name, NULL, "ask",
 					  started, &counts, "done");
+	step_may_be_lost();
 	step_end();
 }
 

@@ -265,6 +265,7 @@ merge_page(Work *work, RowSource *source, bool streams, void *arg)
 	(void) stage_load(stage, source, &refused);
 	if (streams)
 	{
+		step_may_be_lost();
 		step_end();
 		step_begin();
 	}
@@ -644,6 +645,7 @@ apply_quick(Work *work, TimestampTz due)
 		apply_left_filter(work);
 	apply_deleted(work);
 	catalog_pulled(work->object, new_cursor(pull), work->started, due);
+	step_may_be_lost();
 	step_end();
 }
 
