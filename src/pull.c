@@ -180,11 +180,13 @@ ask_query(Pull *pull, Question *question, List *names, const char *filter)
 /*
  * With immediately = true the caller wants what is visible now: getUpdated
  * and getDeleted are asked along, the one for latestDateCovered, the other for
- * rows that queryAll never shows (its end is the next whole minute).
+ * rows that queryAll never shows: purged ones, and those of objects that have
+ * no recycle bin.  Its end is the next whole minute, or with past_only the
+ * last.
  */
 int
 pull_ask_rows(Pull *pull, Question *questions, TimestampTz now,
-			  bool immediately)
+			  bool immediately, bool past_only)
 {
 	int			n = 0;
 
@@ -204,10 +206,20 @@ pull_ask_rows(Pull *pull, Question *questions, TimestampTz now,
 	{
 		n += ask_updated(pull, questions + n, now);
 		n += ask_deleted(pull, questions + n,
-						 pull->object->undeletable ? now
-						 : now + USECS_PER_MINUTE, now);
+						 past_only ? now : now + USECS_PER_MINUTE, now);
 	}
 	return n;
+}
+
+bool
+pull_ask_past(Pull *pull, TimestampTz now)
+{
+	if (pull->deleted == NULL || pull->deleted->answered ||
+		pull->deleted->end <= now ||
+		pull->deleted->refusal.refusal != API_REQUEST)
+		return false;
+	set_window(pull->deleted, pull->from, now);
+	return true;
 }
 
 bool
