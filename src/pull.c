@@ -46,6 +46,12 @@ int			pull_bulk_threshold = 10000;
 #define UPDATED_REACH	(29 * USECS_PER_DAY)
 #define DELETED_REACH	(14 * USECS_PER_DAY)
 
+/*
+ * A window that is to include this minute ends so far ahead: a process that has
+ * just started knows the org's clock from the last login only.
+ */
+#define FUTURE_END		USECS_PER_HOUR
+
 /* Ids in one query: 100,000 characters of SOQL would hold 4,700. */
 #define IDS_PER_QUERY	1000
 
@@ -181,8 +187,8 @@ ask_query(Pull *pull, Question *question, List *names, const char *filter)
  * With immediately = true the caller wants what is visible now: getUpdated
  * and getDeleted are asked along, the one for latestDateCovered, the other for
  * rows that queryAll never shows: purged ones, and those of objects that have
- * no recycle bin.  Its end is the next whole minute, or with past_only the
- * last.
+ * no recycle bin.  Its end is in the future, or with past_only the last whole
+ * minute.
  */
 int
 pull_ask_rows(Pull *pull, Question *questions, TimestampTz now,
@@ -206,7 +212,7 @@ pull_ask_rows(Pull *pull, Question *questions, TimestampTz now,
 	{
 		n += ask_updated(pull, questions + n, now);
 		n += ask_deleted(pull, questions + n,
-						 past_only ? now : now + USECS_PER_MINUTE, now);
+						 past_only ? now : now + FUTURE_END, now);
 	}
 	return n;
 }
