@@ -33,7 +33,7 @@
 #define OBJECT_RETRY_MAX	USECS_PER_HOUR
 #define SERVER_RETRY_MIN	(5 * USECS_PER_SEC)
 #define SERVER_RETRY_MAX	(15 * USECS_PER_MINUTE)
-/* Allowance used up: asking again soon only burns more of it (§2.11). */
+/* Allowance used up: asking again soon only burns more of it. */
 #define LIMIT_RETRY_MIN		(15 * USECS_PER_MINUTE)
 
 /* Doubles with each failure in a row, with jitter of a fifth. */
@@ -426,7 +426,7 @@ follow_schema(Cycle *cycle, List *objects)
 	}
 }
 
-/* An unknown field: the org's schema changed under us (§2.11). */
+/* An unknown field: the org's schema changed under us. */
 static void
 evolve_after_failure(Cycle *cycle, SyncObject *object)
 {

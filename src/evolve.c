@@ -3,7 +3,7 @@
  * evolve.c
  *	  Following changes of the org's schema.
  *
- * A describe is cheap to ask for again (If-Modified-Since, §2.3), but its
+ * A describe is cheap to ask for again (If-Modified-Since), but its
  * 304 does not promise to notice that field-level security of the login
  * changed, so now and then it is read in full.
  *

@@ -247,7 +247,7 @@ same_number(const char *a, const char *b)
 	return DatumGetBool(DirectFunctionCall2(numeric_eq, x, y));
 }
 
-/* "2026-01-31T10:00:00.123Z": Salesforce keeps whole seconds (§6.1). */
+/* "2026-01-31T10:00:00.123Z": Salesforce keeps whole seconds. */
 static bool
 is_datetime(const char *json)
 {

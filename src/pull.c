@@ -4,12 +4,12 @@
  *	  Increments: what changed in the org since the cursor, into the table.
  *
  * A row's stamp is given when it is written and the row is seen when its
- * transaction commits, up to ten minutes and more later (§6.2).  So a pull
+ * transaction commits, up to ten minutes and more later.  So a pull
  * reads from the cursor less an overlap, and the merge drops what the table
  * has already.  The cursor moves to the org's own clock as it was before the
  * question, never to the newest stamp seen, and no further than
  * latestDateCovered, by which Salesforce says what no transaction that is
- * still open can fall behind (§2.10).
+ * still open can fall behind (REST API: Get Updated).
  *
  * Few rows come with one query; many are taken apart: new ones in full, by
  * pages or a Bulk job, and of the overlap ids and stamps first, then only the
@@ -42,7 +42,7 @@
 
 int			pull_bulk_threshold = 10000;
 
-/* How far back getUpdated and getDeleted answer (§2.10), with a margin. */
+/* How far back getUpdated and getDeleted answer: 30 and 15 days, less some. */
 #define UPDATED_REACH	(29 * USECS_PER_DAY)
 #define DELETED_REACH	(14 * USECS_PER_DAY)
 

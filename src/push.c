@@ -52,10 +52,10 @@ int			push_answer_wait = 120;
 /* Rows that were refused for a lock or a limit go in smaller calls. */
 #define RETRY_CALL_ROWS		20
 
-/* A conditional write is one subrequest of a Composite call (§2.8). */
+/* A conditional write is one subrequest of a Composite call. */
 #define CONDITIONAL_CALL_ROWS	25
 
-/* Stamps in one question; an answer holds 2,000 rows (§2.4). */
+/* Stamps in one question; an answer holds 2,000 rows (REST API: Query). */
 #define STAMPS_PER_QUERY	2000
 
 /* Ids that are given, and rows that refused to take them, are tried again. */

@@ -4,7 +4,7 @@
  *	  What the org says of its objects and fields, as far as the login sees.
  *
  * Attributes are taken as optional throughout: which there are depends on the
- * version and on the object (§2.3).
+ * version and on the object.
  *
  * Copyright (c) 2026, the sync authors
  *
