@@ -46,6 +46,12 @@ int			pull_bulk_threshold = 10000;
 #define UPDATED_REACH	(29 * USECS_PER_DAY)
 #define DELETED_REACH	(14 * USECS_PER_DAY)
 
+/*
+ * A window that is to include this minute ends so far ahead: a process that has
+ * just started knows the org's clock from the last login only.
+ */
+#define FUTURE_END		USECS_PER_HOUR
+
 /* Ids in one query: 100,000 characters of SOQL would hold 4,700. */
 #define IDS_PER_QUERY	1000
 
@@ -180,11 +186,13 @@ ask_query(Pull *pull, Question *question, List *names, const char *filter)
 /*
  * With immediately = true the caller wants what is visible now: getUpdated
  * and getDeleted are asked along, the one for latestDateCovered, the other for
- * rows that queryAll never shows (its end is the next whole minute).
+ * rows that queryAll never shows: purged ones, and those of objects that have
+ * no recycle bin.  Its end is in the future, or with past_only the last whole
+ * minute.
  */
 int
 pull_ask_rows(Pull *pull, Question *questions, TimestampTz now,
-			  bool immediately)
+			  bool immediately, bool past_only)
 {
 	int			n = 0;
 
@@ -204,10 +212,20 @@ pull_ask_rows(Pull *pull, Question *questions, TimestampTz now,
 	{
 		n += ask_updated(pull, questions + n, now);
 		n += ask_deleted(pull, questions + n,
-						 pull->object->undeletable ? now
-						 : now + USECS_PER_MINUTE, now);
+						 past_only ? now : now + FUTURE_END, now);
 	}
 	return n;
+}
+
+bool
+pull_ask_past(Pull *pull, TimestampTz now)
+{
+	if (pull->deleted == NULL || pull->deleted->answered ||
+		pull->deleted->end <= now ||
+		pull->deleted->refusal.refusal != API_REQUEST)
+		return false;
+	set_window(pull->deleted, pull->from, now);
+	return true;
 }
 
 bool
@@ -285,6 +303,7 @@ merge_page(Work *work, RowSource *source, bool streams, void *arg)
 	(void) stage_load(stage, source, &refused);
 	if (streams)
 	{
+		step_may_be_lost();
 		step_end();
 		step_begin();
 	}
@@ -664,6 +683,7 @@ apply_quick(Work *work, TimestampTz due)
 		apply_left_filter(work);
 	apply_deleted(work);
 	catalog_pulled(work->object, new_cursor(pull), work->started, due);
+	step_may_be_lost();
 	step_end();
 }
 
