@@ -402,7 +402,8 @@ ask_everything(Cycle *cycle, List *pulls)
 	{
 		Pull	   *pull = (Pull *) lfirst(lc);
 
-		if (!cycle->now && !pull_has_changes(pull))
+		if (!cycle->now && !pull_has_changes(pull) &&
+			!pull->object->has_refused)
 			continue;
 		step_begin();
 		pull->fields = catalog_fields(pull->object);

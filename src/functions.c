@@ -853,8 +853,6 @@ give_up_change(const SyncObject *object, const OutboxChange *change)
 	ListCell   *lc;
 
 	outbox_done(&change->seq, 1);
-	catalog_records_recovered(object->server, object->object, "push",
-							  list_make1(change->id));
 	if (change->operation != 'I')
 	{
 		catalog_read_again(object, change->id);

@@ -141,8 +141,8 @@ push_object(Push *push, Oid relid)
 }
 
 /* The object's lock for this round; false if another process is at it. */
-static bool
-lock_target(PushObject *target)
+bool
+push_lock(PushObject *target)
 {
 	if (!target->locked)
 		target->locked = step_lock_try(LOCK_OBJECT, target->object->relid);
@@ -402,6 +402,45 @@ changed_ids(Push *push, PushObject *target, List *ids)
 	return changed;
 }
 
+/* Brings in what has changed of these records; returns which may have. */
+static List *
+bring_changed(Push *push, PushObject *target, List *ids)
+{
+	List	   *changed = NIL;
+	List	   *some = NIL;
+	SyncCounts	pulled = {0};
+	int			i = 0;
+	ListCell   *lc;
+
+	if (list_length(ids) > push_bulk_threshold)
+	{
+		/* So many that reading what is new costs less than asking for each. */
+		cycle_pull_object(push->cycle, target->object);
+		return ids;
+	}
+	foreach(lc, ids)
+	{
+		some = lappend(some, lfirst(lc));
+		if (++i % STAMPS_PER_QUERY == 0 || i == list_length(ids))
+		{
+			changed = list_concat(changed, changed_ids(push, target, some));
+			some = NIL;
+		}
+	}
+	if (changed != NIL)
+		pull_records(push->org, target->object, changed, &pulled);
+	return changed;
+}
+
+/* A field is gone from the org; the next round does without it. */
+static void
+evolve_once(Push *push, SyncObject *object)
+{
+	push->evolved = true;
+	object->describe_tag = NULL;
+	(void) evolve_object(push->org, object);
+}
+
 /*
  * Looks at the records of the rows, and brings in what has changed; true if
  * anything had, since then the outbox may have changed as well.
@@ -409,33 +448,32 @@ changed_ids(Push *push, PushObject *target, List *ids)
 static bool
 check_target(Push *push, PushObject *target, List *ids)
 {
-	List	   *changed = NIL;
-	SyncCounts	pulled = {0};
+	MemoryContext context = CurrentMemoryContext;
+	ApiError   *error = &push->org->api->error;
+	List	   *volatile changed = NIL;
+	volatile bool outdated = false;
 	ListCell   *lc;
 
-	if (list_length(ids) > push_bulk_threshold)
+	memset(error, 0, sizeof(ApiError));
+	PG_TRY();
 	{
-		/* So many that reading what is new costs less than asking for each. */
-		cycle_pull_object(push->cycle, target->object);
-		changed = ids;
+		changed = bring_changed(push, target, ids);
 	}
-	else
+	PG_CATCH();
 	{
-		List	   *some = NIL;
-		int			i = 0;
-
-		foreach(lc, ids)
-		{
-			some = lappend(some, lfirst(lc));
-			if (++i % STAMPS_PER_QUERY == 0 || i == list_length(ids))
-			{
-				changed = list_concat(changed,
-									  changed_ids(push, target, some));
-				some = NIL;
-			}
-		}
-		if (changed != NIL)
-			pull_records(push->org, target->object, changed, &pulled);
+		if (push->evolved || error->status == 0 ||
+			error->refusal != API_SCHEMA)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		step_abort();
+		outdated = true;
+	}
+	PG_END_TRY();
+	if (outdated)
+	{
+		evolve_once(push, target->object);
+		return true;
 	}
 	foreach(lc, ids)
 		note_checked(push, (char *) lfirst(lc));
@@ -772,10 +810,7 @@ finish_refused(Push *push, PushCall *call, bool *settled)
 	}
 	if (refusal == API_SCHEMA && !push->evolved)
 	{
-		/* A field is gone from the org; the next round does without it. */
-		push->evolved = true;
-		call->target->object->describe_tag = NULL;
-		(void) evolve_object(push->org, call->target->object);
+		evolve_once(push, call->target->object);
 		return NIL;
 	}
 	if (refusal == API_LIMIT || refusal == API_LOGIN)
@@ -800,6 +835,7 @@ finish_call(Push *push, PushCall *call)
 		if (settled)
 			return instead;
 	}
+	push_bring_contacts(push, call->rows);
 	step_begin();
 	if (in_doubt && call->attempt)
 		attempt_in_doubt(call->attempt, call->call.in_doubt_now);
@@ -1001,7 +1037,7 @@ drop_locked(List *rows)
 	{
 		PushRow    *row = (PushRow *) lfirst(lc);
 
-		if (lock_target(row->target))
+		if (push_lock(row->target))
 			left = lappend(left, row);
 	}
 	return left;

@@ -62,6 +62,7 @@ typedef struct Push
 extern TimestampTz push_run(Cycle *cycle);
 
 /* push_outcome.c: what an answer means for the changes. */
+extern void push_bring_contacts(Push *push, List *rows);
 extern void push_note_outcomes(Push *push, List *rows, int64 attempt);
 extern void push_give_back(List *rows, int64 attempt);
 extern TimestampTz push_backoff(int attempts);
@@ -88,6 +89,7 @@ extern JobEnd push_finish_job(Push *push, PushObject *target,
 
 /* push.c, for the others */
 extern PushObject *push_object(Push *push, Oid relid);
+extern bool push_lock(PushObject *target);
 extern List *push_rows_of(Push *push, List *changes);
 extern int64 *push_numbers(List *rows, int *n);
 extern WriteField *push_record_fields(PushRow *row, int *n);

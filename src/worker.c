@@ -625,6 +625,7 @@ push_turn(ServerWorker *w)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next;
+	SyncServer *server;
 	bool		due;
 
 	if (w->server->retry_at > now)
@@ -638,7 +639,14 @@ push_turn(ServerWorker *w)
 	step_begin();
 	next = outbox_next(w->server->name);
 	due = outbox_is_due(w->server->name);
+	server = catalog_server_by_oid(w->serverid);
 	step_end();
+	/* An answer may call for a cycle. */
+	if (server && server->next_cycle <= now && server->retry_at <= now)
+	{
+		w->server->next_cycle = server->next_cycle;
+		w->next_turn = 0;
+	}
 	/* What could not be sent: its table is being copied, its parent refused. */
 	if (due)
 		next = now + USECS_PER_SEC;
