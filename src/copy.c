@@ -205,16 +205,12 @@ go_by_query(Copy *copy)
 	record_job(copy, JOB_BY_QUERY, NULL, -1);
 }
 
-/*
- * A page's outcome: rows, refused rows and the next locator, or the end.  The
- * job is deleted only when the keys are built, in a commit that waits.
- */
+/* A page's outcome: rows, refused rows and the next locator, or the end. */
 static void
 page_done(Copy *copy, int64 rows, List *refused, const char *next)
 {
 	SyncObject *object = copy->object;
 
-	step_may_be_lost();
 	record_refused(object, "copy", refused);
 	catalog_copy_advanced(object, rows, next);
 	if (next == NULL)

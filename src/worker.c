@@ -289,6 +289,7 @@ typedef struct ServerWorker
 	TimestampTz reconciled;
 	TimestampTz push_again;		/* 0 = when there is something new */
 	TimestampTz next_turn;		/* of all but pushing */
+	char	   *failed_with;	/* credentials version of the last failure */
 } ServerWorker;
 
 /* What a worker does that concerns the org as a whole. */
@@ -368,6 +369,16 @@ do_push(ServerWorker *w)
 	(void) cycle_count_calls(w->org);
 }
 
+/* Within a step; in memory that outlives the turn. */
+static char *
+present_credentials(const ServerWorker *w)
+{
+	ServerOptions *server = server_options_by_oid(w->serverid);
+
+	return server ? MemoryContextStrdup(w->org_context,
+										credentials_version(server)) : NULL;
+}
+
 /*
  * A failure of the org as a whole is recorded, with the time of the next try.
  */
@@ -394,6 +405,11 @@ guarded(ServerWorker *w, ServerTask task)
 		if (w->org)
 			(void) cycle_count_calls(w->org);
 		close_org(w);
+		step_begin();
+		if (w->failed_with)
+			pfree(w->failed_with);
+		w->failed_with = present_credentials(w);
+		step_end();
 	}
 	PG_END_TRY();
 }
@@ -655,6 +671,25 @@ push_turn(ServerWorker *w)
 	return true;
 }
 
+/* What failed with other options is tried with these at once. */
+static void
+forgive_altered(ServerWorker *w)
+{
+	char	   *present;
+
+	if (w->server == NULL || w->server->failures == 0 ||
+		w->failed_with == NULL)
+		return;
+	present = present_credentials(w);
+	if (present && strcmp(present, w->failed_with) != 0)
+	{
+		w->server->retry_at = 0;
+		w->server->next_cycle = 0;
+	}
+	if (present)
+		pfree(present);
+}
+
 /* The server's row, after renames and restores were followed. */
 static void
 read_server(ServerWorker *w)
@@ -668,6 +703,7 @@ read_server(ServerWorker *w)
 		w->reconciled = now;
 	}
 	w->server = catalog_server_by_oid(w->serverid);
+	forgive_altered(w);
 	step_end();
 }
 
