@@ -285,6 +285,7 @@ typedef struct ServerWorker
 	Org		   *org;			/* NULL: not open */
 	MemoryContext org_context;
 	List	   *copiers;		/* of CopierSlot * */
+	const char *copy_here;		/* object to be copied without a copier */
 	TimestampTz trimmed;
 	TimestampTz reconciled;
 	TimestampTz push_again;		/* 0 = when there is something new */
@@ -379,6 +380,23 @@ present_credentials(const ServerWorker *w)
 										credentials_version(server)) : NULL;
 }
 
+/* In a PG_CATCH: the error is the server's, and gone as an error. */
+static ErrorData *
+record_caught(const SyncServer *server, Org *org, MemoryContext caller)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(caller);
+	error = CopyErrorData();
+	EmitErrorReport();
+	FlushErrorState();
+	step_abort();
+	cycle_failed(server->name, NULL, "cycle", server->failures, error, org);
+	if (org)
+		(void) cycle_count_calls(org);
+	return error;
+}
+
 /*
  * A failure of the org as a whole is recorded, with the time of the next try.
  */
@@ -393,17 +411,7 @@ guarded(ServerWorker *w, ServerTask task)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		EmitErrorReport();
-		FlushErrorState();
-		step_abort();
-		cycle_failed(w->server->name, NULL, "cycle", w->server->failures,
-					 error, w->org);
-		if (w->org)
-			(void) cycle_count_calls(w->org);
+		(void) record_caught(w->server, w->org, caller);
 		close_org(w);
 		step_begin();
 		if (w->failed_with)
@@ -464,37 +472,19 @@ forget_ended_copiers(ServerWorker *w)
  * increments wait, but done.
  */
 static void
-copy_here(ServerWorker *w, const char *object)
+do_copy(ServerWorker *w)
 {
-	MemoryContext caller = CurrentMemoryContext;
+	Cycle		cycle = {0};
 
 	ereport(LOG,
-			(errmsg("sync copies %s in the server's own worker", object),
+			(errmsg("sync copies %s in the server's own worker",
+					w->copy_here),
 			 errdetail("All background worker slots are in use."),
 			 errhint("Increase max_worker_processes.")));
-	PG_TRY();
-	{
-		Cycle		cycle = {0};
-
-		cycle.org = current_org(w);
-		cycle.run = new_run();
-		(void) cycle_copy(&cycle, object);
-		(void) cycle_count_calls(w->org);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		EmitErrorReport();
-		FlushErrorState();
-		step_abort();
-		cycle_failed(w->server->name, NULL, "cycle", w->server->failures,
-					 error, w->org);
-		close_org(w);
-	}
-	PG_END_TRY();
+	cycle.org = current_org(w);
+	cycle.run = new_run();
+	(void) cycle_copy(&cycle, w->copy_here);
+	(void) cycle_count_calls(w->org);
 }
 
 static void
@@ -519,7 +509,8 @@ start_copier(ServerWorker *w, const char *object)
 	{
 		pfree(slot);
 		MemoryContextSwitchTo(old);
-		copy_here(w, object);
+		w->copy_here = object;
+		guarded(w, do_copy);
 	}
 }
 
@@ -823,15 +814,7 @@ copy_once(const WorkerArgs *args)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(TopMemoryContext);
-		error = CopyErrorData();
-		EmitErrorReport();
-		FlushErrorState();
-		step_abort();
-		cycle_failed(server->name, NULL, "cycle", server->failures, error,
-					 cycle.org);
+		(void) record_caught(server, cycle.org, TopMemoryContext);
 	}
 	PG_END_TRY();
 	if (cycle.org)
@@ -888,15 +871,8 @@ now_once(const WorkerArgs *args)
 	PG_CATCH();
 	{
 		SyncCounts	counts = {0};
-		ErrorData  *error;
+		ErrorData  *error = record_caught(server, cycle.org, caller);
 
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		EmitErrorReport();
-		FlushErrorState();
-		step_abort();
-		cycle_failed(server->name, NULL, "cycle", server->failures, error,
-					 cycle.org);
 		step_begin();
 		catalog_log_whole(cycle.run, server->name, NULL, "cycle", started,
 						  &counts, error->message);
