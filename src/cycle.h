@@ -39,6 +39,7 @@ typedef struct Cycle
  * its transaction ended.
  *
  * cycle_count_calls: adds the calls made since the last time to sync.calls.
+ * cycle_calls: how many those are.
  */
 extern void cycle_run(Cycle *cycle, const char *object);
 extern void cycle_pull_object(Cycle *cycle, SyncObject *object);
@@ -47,5 +48,6 @@ extern void cycle_failed(const char *server, const SyncObject *object,
 						 const char *operation, int failures,
 						 const struct ErrorData *error, Org *org);
 extern int64 cycle_count_calls(Org *org);
+extern int64 cycle_calls(const Org *org);
 
 #endif							/* SYNC_CYCLE_H */

@@ -1083,9 +1083,14 @@ log_round(Push *push)
 		SyncCounts *c = &target->counts;
 
 		if (c->inserted + c->updated + c->deleted + c->skipped + c->failed > 0)
+		{
+			/* Calls are shared by all objects of a round: the first has them. */
+			c->calls = cycle_calls(push->org) - push->calls;
+			push->calls += c->calls;
 			catalog_log_whole(push->cycle->run, push->server,
 							  target->object->object, "push", push->started,
 							  c, "done");
+		}
 		memset(c, 0, sizeof(SyncCounts));
 	}
 	step_end();
@@ -1170,6 +1175,7 @@ push_run(Cycle *cycle)
 	push->round = AllocSetContextCreate(context, "sync push round",
 										ALLOCSET_DEFAULT_SIZES);
 	push->started = GetCurrentTimestamp();
+	push->calls = cycle_calls(push->org);
 	create_checked(push);
 	if (!step_lock_try(LOCK_PUSH, push->org->server->serverid))
 		return 0;
