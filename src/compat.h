@@ -21,6 +21,7 @@
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/hsearch.h"
 
 /*
  * Since 16 modules are built with hidden symbols, and the server's macros
@@ -165,6 +166,13 @@ create_wait_event_set(MemoryContext context, int nevents)
 	return CreateWaitEventSet(context, nevents);
 #endif
 }
+
+/* 14 asks that string keys be told. */
+#ifdef HASH_STRINGS
+#define HASH_STRINGS_COMPAT HASH_STRINGS
+#else
+#define HASH_STRINGS_COMPAT 0
+#endif
 
 /* 15 made the prefix of a module's settings reserved. */
 static inline void

@@ -24,8 +24,12 @@
  */
 #include "postgres.h"
 
+#include "utils/hsearch.h"
+
+#include "compat.h"
 #include "conflict.h"
 #include "fold.h"
+#include "tables/capture.h"
 #include "tables/identity.h"
 #include "tables/incoming.h"
 
@@ -221,17 +225,41 @@ all_columns(List *changes, const char *stamp)
 	return columns;
 }
 
-static IncomingRow *
-find_row(List *rows, const char *id)
+typedef struct RowEntry
 {
+	char		id[SYNC_ID_SPACE];
+	IncomingRow *row;
+} RowEntry;
+
+static HTAB *
+index_rows(List *rows)
+{
+	HASHCTL		ctl;
+	HTAB	   *index;
 	ListCell   *lc;
 
+	memset(&ctl, 0, sizeof(ctl));
+	ctl.keysize = SYNC_ID_SPACE;
+	ctl.entrysize = sizeof(RowEntry);
+	ctl.hcxt = CurrentMemoryContext;
+	index = hash_create("sync incoming rows", 256, &ctl,
+						HASH_ELEM | HASH_STRINGS_COMPAT | HASH_CONTEXT);
 	foreach(lc, rows)
 	{
-		if (strcmp(((IncomingRow *) lfirst(lc))->id, id) == 0)
-			return (IncomingRow *) lfirst(lc);
+		IncomingRow *row = (IncomingRow *) lfirst(lc);
+		RowEntry   *entry = hash_search(index, row->id, HASH_ENTER, NULL);
+
+		entry->row = row;
 	}
-	return NULL;
+	return index;
+}
+
+static IncomingRow *
+find_row(HTAB *index, const char *id)
+{
+	RowEntry   *entry = hash_search(index, id, HASH_FIND, NULL);
+
+	return entry ? entry->row : NULL;
 }
 
 void
@@ -240,7 +268,7 @@ conflict_resolve(const SyncObject *object, Stage *stage)
 	Resolution	r = {0};
 	List	   *changes;
 	List	   *ids = NIL;
-	List	   *rows;
+	HTAB	   *rows;
 	ListCell   *lc;
 	int			i = 0;
 
@@ -256,7 +284,7 @@ conflict_resolve(const SyncObject *object, Stage *stage)
 	r.stage = stage;
 	r.columns = all_columns(changes, stage->stamp);
 	r.keep = palloc0(sizeof(List *) * list_length(r.columns));
-	rows = incoming_rows(stage, ids, r.columns);
+	rows = index_rows(incoming_rows(stage, ids, r.columns));
 	foreach(lc, changes)
 	{
 		NetChange  *change = (NetChange *) lfirst(lc);

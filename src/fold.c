@@ -101,11 +101,15 @@ net_operation(NetOperation before, char operation)
 	}
 }
 
+/* scratch holds the parsed JSON, for no longer than it is needed. */
 static void
-add_change(NetChange *net, const OutboxChange *change, bool first)
+add_change(NetChange *net, const OutboxChange *change, bool first,
+		   MemoryContext scratch)
 {
+	MemoryContext old = MemoryContextSwitchTo(scratch);
 	Json	   *json = json_read(change->changes, strlen(change->changes));
 
+	MemoryContextSwitchTo(old);
 	if (json == NULL)
 		elog(ERROR, "change %lld in the outbox is no JSON",
 			 (long long) change->seq);
@@ -116,6 +120,7 @@ add_change(NetChange *net, const OutboxChange *change, bool first)
 	if (change->operation == 'D')
 		net->fields = NIL;
 	json_visit(json, add_field, net);
+	MemoryContextReset(scratch);
 	net->seqs[net->nseqs++] = change->seq;
 	net->attempts = Max(net->attempts, change->attempts);
 	net->captured = change->captured;
@@ -159,6 +164,9 @@ List *
 fold_changes(List *changes)
 {
 	HTAB	   *rows = create_rows();
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
+												  "sync fold",
+												  ALLOCSET_SMALL_SIZES);
 	List	   *result = NIL;
 	ListCell   *lc;
 
@@ -185,8 +193,9 @@ fold_changes(List *changes)
 		}
 		net = entry->change;
 		net->seqs = repalloc(net->seqs, sizeof(int64) * (net->nseqs + 1));
-		add_change(net, change, !found);
+		add_change(net, change, !found, scratch);
 	}
+	MemoryContextDelete(scratch);
 	hash_destroy(rows);
 	foreach(lc, result)
 		drop_unchanged((NetChange *) lfirst(lc));

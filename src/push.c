@@ -31,6 +31,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "evolve.h"
 #include "mapping.h"
 #include "pull.h"
 #include "push.h"
@@ -46,7 +47,7 @@ int			push_concurrency = 4;
 int			push_answer_wait = 120;
 
 /* Rows in one round: bounds memory, and is what one Bulk job takes. */
-#define ROUND_ROWS			50000
+#define ROUND_ROWS			100000
 
 /* Rows that were refused for a lock or a limit go in smaller calls. */
 #define RETRY_CALL_ROWS		20
@@ -744,6 +745,46 @@ take_refusal(PushCall *call)
 	}
 }
 
+/*
+ * The call as a whole was refused, and nothing done.  Returns calls to be sent
+ * instead; NIL with *settled = false if the rows have to take the refusal.
+ */
+static List *
+finish_refused(Push *push, PushCall *call, bool *settled)
+{
+	ApiRefusal	refusal = call->call.refusal.refusal;
+
+	*settled = true;
+	if (refusal == API_LIMIT || refusal == API_LOGIN ||
+		(refusal == API_SCHEMA && !push->evolved) ||
+		(refusal != API_TRANSIENT && list_length(call->rows) > 1))
+	{
+		step_begin();
+		push_give_back(call->rows, call->attempt);
+		step_end();
+	}
+	else
+	{
+		take_refusal(call);
+		*settled = false;
+		return NIL;
+	}
+	if (refusal == API_SCHEMA && !push->evolved)
+	{
+		/* A field is gone from the org; the next round does without it. */
+		push->evolved = true;
+		call->target->object->describe_tag = NULL;
+		(void) evolve_object(push->org, call->target->object);
+		return NIL;
+	}
+	if (refusal == API_LIMIT || refusal == API_LOGIN)
+	{
+		push->org->api->error = call->call.refusal;
+		api_raise(push->org->api, "could not send changes to Salesforce");
+	}
+	return halves_of(call);
+}
+
 /* What a call came to; returns calls to be sent instead of it. */
 static List *
 finish_call(Push *push, PushCall *call)
@@ -752,24 +793,11 @@ finish_call(Push *push, PushCall *call)
 
 	if (call->call.refused)
 	{
-		ApiRefusal	refusal = call->call.refusal.refusal;
+		bool		settled;
+		List	   *instead = finish_refused(push, call, &settled);
 
-		if (refusal == API_LIMIT || refusal == API_LOGIN)
-		{
-			step_begin();
-			push_give_back(call->rows, call->attempt);
-			step_end();
-			push->org->api->error = call->call.refusal;
-			api_raise(push->org->api, "could not send changes to Salesforce");
-		}
-		if (refusal != API_TRANSIENT && list_length(call->rows) > 1)
-		{
-			step_begin();
-			push_give_back(call->rows, call->attempt);
-			step_end();
-			return halves_of(call);
-		}
-		take_refusal(call);
+		if (settled)
+			return instead;
 	}
 	step_begin();
 	if (in_doubt && call->attempt)

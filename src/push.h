@@ -50,6 +50,7 @@ typedef struct Push
 	List	   *objects;		/* of PushObject *, of the round */
 	struct HTAB *checked;		/* ids whose remote stamp was looked at */
 	TimestampTz started;
+	bool		evolved;		/* the org's schema was looked at in this run */
 } Push;
 
 /*

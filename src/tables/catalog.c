@@ -663,9 +663,16 @@ void
 catalog_records_recovered(const char *server, const char *object,
 						  const char *operation, List *records)
 {
-	RUN("DELETE FROM sync.failures WHERE server = $1 AND object = $2"
-		" AND operation = $3 AND record = ANY ($4)",
-		"nttT", server, object, operation, records);
+	SqlScope	sql;
+
+	sql_begin(&sql);
+	sql_avoid_nested_loops(&sql);
+	(void) sql_run(&sql,
+				   "DELETE FROM sync.failures WHERE server = $1"
+				   " AND object = $2 AND operation = $3"
+				   " AND record IN (SELECT unnest($4))",
+				   "nttT", server, object, operation, records);
+	sql_end(&sql);
 }
 
 void

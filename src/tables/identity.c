@@ -144,6 +144,7 @@ note_replaced(Replacement *r, int first, int last)
 		ids = lappend(ids, r->rows[i].id);
 	}
 	sql_begin(&sql);
+	sql_avoid_nested_loops(&sql);
 	(void) sql_run(&sql,
 				   "UPDATE sync.change c SET id = u.i"
 				   " FROM unnest($1, $2) AS u (p, i)"
@@ -151,10 +152,12 @@ note_replaced(Replacement *r, int first, int last)
 				   "TTo", provisional, ids, r->rows[first].relid);
 	(void) sql_run(&sql,
 				   "UPDATE sync.local_id SET replaced = true"
-				   " WHERE provisional = ANY ($1)", "T", provisional);
+				   " WHERE provisional IN (SELECT unnest($1))", "T",
+				   provisional);
 	(void) sql_run(&sql,
 				   "DELETE FROM sync.failures WHERE server = $1"
-				   " AND operation = 'replace' AND record = ANY ($2)",
+				   " AND operation = 'replace'"
+				   " AND record IN (SELECT unnest($2))",
 				   "nT", r->server, ids);
 	sql_end(&sql);
 }

@@ -87,10 +87,11 @@ incoming_rows(const Stage *stage, List *ids, List *columns)
 	foreach(lc, columns)
 		appendStringInfo(&statement, ", coalesce(%s, 'null')",
 						 json_expression(stage->relid, (char *) lfirst(lc)));
-	appendStringInfo(&statement, " FROM %s s WHERE s.id = ANY ($1)",
+	appendStringInfo(&statement, " FROM %s s WHERE s.id IN (SELECT unnest($1))",
 					 stage_sql(stage));
 
 	sql_begin(&sql);
+	sql_avoid_nested_loops(&sql);
 	n = sql_run(&sql, statement.data, "T", ids);
 	MemoryContextSwitchTo(sql.caller);
 	for (uint64 i = 0; i < n; i++)
@@ -119,9 +120,11 @@ incoming_keep(const Stage *stage, const char *column, List *ids)
 		return;
 	sql_begin(&sql);
 	(void) sql_run(&sql,
-				   psprintf("UPDATE %s s SET %s = t.%s FROM %s t"
-							" WHERE t.id = s.id AND s.id = ANY ($1)",
-							stage_sql(stage), name, name,
+				   psprintf("UPDATE %s s SET %s = t.%s FROM"
+							" (SELECT t.id, t.%s FROM unnest($1) AS u (id)"
+							" JOIN %s t ON t.id = u.id OFFSET 0) AS t"
+							" WHERE t.id = s.id",
+							stage_sql(stage), name, name, name,
 							relation_sql(stage->relid)), "T", ids);
 	sql_end(&sql);
 }
@@ -134,7 +137,9 @@ incoming_remove(const Stage *stage, List *ids)
 	if (ids == NIL)
 		return;
 	sql_begin(&sql);
-	(void) sql_run(&sql, psprintf("DELETE FROM %s WHERE id = ANY ($1)",
-								  stage_sql(stage)), "T", ids);
+	sql_avoid_nested_loops(&sql);
+	(void) sql_run(&sql,
+				   psprintf("DELETE FROM %s WHERE id IN (SELECT unnest($1))",
+							stage_sql(stage)), "T", ids);
 	sql_end(&sql);
 }

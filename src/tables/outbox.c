@@ -24,11 +24,9 @@
 		sql_end(&sql_); \
 	} while (0)
 
-/* Changes of a server's tables that may be sent now. */
-#define DUE \
-	" FROM sync.change c JOIN sync.object o ON o.relation = c.relation" \
-	" WHERE o.server = $1 AND o.enabled AND c.state = 'p'" \
-	" AND c.attempt IS NULL" \
+/* Changes that may be sent now. */
+#define IS_DUE \
+	"c.state = 'p' AND c.attempt IS NULL" \
 	" AND (c.next_attempt IS NULL OR c.next_attempt <= clock_timestamp())"
 
 bool
@@ -38,7 +36,11 @@ outbox_is_due(const char *server)
 	bool		due;
 
 	sql_begin(&sql);
-	due = sql_run(&sql, "SELECT" DUE " LIMIT 1", "n", server) > 0;
+	due = sql_run(&sql,
+				  "SELECT FROM sync.change c"
+				  " JOIN sync.object o ON o.relation = c.relation"
+				  " WHERE o.server = $1 AND o.enabled AND " IS_DUE
+				  " LIMIT 1", "n", server) > 0;
 	sql_end(&sql);
 	return due;
 }
@@ -87,25 +89,43 @@ read_changes(SqlScope *sql, uint64 n)
 	return changes;
 }
 
+/* A row whose changes may have been cut off by the limit waits. */
+static List *
+drop_last_row(List *changes)
+{
+	OutboxChange *last = (OutboxChange *) llast(changes);
+	int			n = list_length(changes);
+
+	while (n > 0 && strcmp(((OutboxChange *) list_nth(changes, n - 1))->id,
+						   last->id) == 0)
+		n--;
+	return n == 0 ? changes : list_truncate(changes, n);
+}
+
 List *
-outbox_take(const char *server, int max_rows)
+outbox_take(const char *server, int max_changes)
 {
 	SqlScope	sql;
 	List	   *changes;
 
 	sql_begin(&sql);
-	changes = read_changes(&sql, sql_run(&sql,
-										 "WITH due AS (SELECT c.relation, c.id, min(c.seq) AS first" DUE
-										 " GROUP BY c.relation, c.id"
-										 " ORDER BY first LIMIT $2)"
-										 " SELECT" CHANGE_COLUMNS
-										 " FROM sync.change c JOIN due d USING (relation, id)"
-										 " WHERE NOT EXISTS (SELECT FROM sync.change s"
-										 " WHERE s.attempt IS NOT NULL"
-										 " AND s.relation = c.relation AND s.id = c.id)"
-										 " ORDER BY d.first, c.seq",
-										 "ni", server, max_rows));
+	sql_avoid_nested_loops(&sql);
+	changes = read_changes(&sql,
+						   sql_run(&sql,
+								   "SELECT" CHANGE_COLUMNS " FROM"
+								   " (SELECT c.*, min(c.seq) FILTER"
+								   " (WHERE " IS_DUE ") OVER w AS first,"
+								   " bool_or(c.attempt IS NOT NULL) OVER w AS sent"
+								   " FROM sync.change c WHERE c.relation IN"
+								   " (SELECT o.relation FROM sync.object o"
+								   " WHERE o.server = $1 AND o.enabled)"
+								   " WINDOW w AS (PARTITION BY c.relation, c.id)) AS c"
+								   " WHERE c.first IS NOT NULL AND NOT c.sent"
+								   " ORDER BY c.first, c.seq LIMIT $2",
+								   "ni", server, max_changes));
 	sql_end(&sql);
+	if (list_length(changes) == max_changes)
+		changes = drop_last_row(changes);
 	return changes;
 }
 
@@ -139,6 +159,7 @@ outbox_of_rows(Oid relid, Oid stage)
 						 quote_qualified_identifier("pg_temp",
 													get_rel_name(stage)));
 	sql_begin(&sql);
+	sql_avoid_nested_loops(&sql);
 	changes = read_changes(&sql, sql_run(&sql, statement, "o", relid));
 	sql_end(&sql);
 	return changes;
@@ -153,10 +174,12 @@ outbox_of_ids(Oid relid, List *ids)
 	if (ids == NIL)
 		return NIL;
 	sql_begin(&sql);
+	sql_avoid_nested_loops(&sql);
 	changes = read_changes(&sql, sql_run(&sql,
 										 "SELECT" CHANGE_COLUMNS
 										 " FROM sync.change c WHERE c.relation = $1"
-										 " AND c.id = ANY ($2) ORDER BY c.id, c.seq",
+										 " AND c.id IN (SELECT unnest($2))"
+										 " ORDER BY c.id, c.seq",
 										 "oT", relid, ids));
 	sql_end(&sql);
 	return changes;
@@ -185,12 +208,13 @@ outbox_of_gone(Oid relid)
 	List	   *changes;
 	char	   *statement;
 
-	statement = psprintf("SELECT" CHANGE_COLUMNS
+	statement = psprintf("SELECT" CHANGE_COLUMNS " FROM"
+						 " (SELECT c.*, bool_or(c.operation <> 'U'"
+						 " OR c.attempt IS NOT NULL) OVER w AS other"
 						 " FROM sync.change c WHERE c.relation = $1"
-						 " AND NOT EXISTS (SELECT FROM %s t WHERE t.id = c.id)"
-						 " AND NOT EXISTS (SELECT FROM sync.change d"
-						 " WHERE d.relation = c.relation AND d.id = c.id"
-						 " AND (d.operation <> 'U' OR d.attempt IS NOT NULL))"
+						 " WINDOW w AS (PARTITION BY c.id)) AS c"
+						 " WHERE NOT c.other AND NOT EXISTS"
+						 " (SELECT FROM %s t WHERE t.id = c.id)"
 						 " ORDER BY c.id, c.seq", relation_sql(relid));
 	sql_begin(&sql);
 	changes = read_changes(&sql, sql_run(&sql, statement, "o", relid));

@@ -30,8 +30,8 @@ typedef struct OutboxChange
 /*
  * outbox_is_due: whether outbox_take would return anything.
  * outbox_next: when something will be due that is not now; 0 = nothing.
- * outbox_take: all changes of the rows that are due, of at most max_rows rows,
- * oldest rows first, in the order in which they were made.  Rows with a change
+ * outbox_take: the changes of the rows that are due, at most so many, oldest
+ * rows first, those of a row together and in the order in which they were made.  Rows with a change
  * in an open attempt are not due; refused changes come along with later ones
  * of their row.
  * outbox_of_attempt: the changes that were sent with it.
@@ -42,7 +42,7 @@ typedef struct OutboxChange
  */
 extern bool outbox_is_due(const char *server);
 extern TimestampTz outbox_next(const char *server);
-extern List *outbox_take(const char *server, int max_rows);
+extern List *outbox_take(const char *server, int max_changes);
 extern List *outbox_of_attempt(int64 attempt);
 extern List *outbox_of_rows(Oid relid, Oid stage);
 extern List *outbox_of_ids(Oid relid, List *ids);

@@ -106,6 +106,13 @@ sql_end(SqlScope *scope)
 	MemoryContextSwitchTo(scope->caller);
 }
 
+void
+sql_avoid_nested_loops(SqlScope *scope)
+{
+	(void) set_config_option("enable_nestloop", "off", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 static Datum
 list_to_array(List *texts)
 {

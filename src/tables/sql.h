@@ -37,6 +37,14 @@ extern void sql_begin_latest(SqlScope *scope);
 extern void sql_end(SqlScope *scope);
 
 /*
+ * For statements of this scope that join tables which are full at one moment
+ * and empty at the next (the outbox, a stage), and arrays whose length the
+ * planner does not know: whatever it believes, it shall not compare each with
+ * each.
+ */
+extern void sql_avoid_nested_loops(SqlScope *scope);
+
+/*
  * Runs one statement; types has one letter for each parameter that follows:
  *	t  const char *, NULL = null	n  the same, as name
  *	b  bool							i  int32
