@@ -43,7 +43,7 @@ finish(Org *org)
 	org_close(org);
 }
 
-/* SELECT COUNT() has no records, only their number (§2.4). */
+/* SELECT COUNT() has no records, only their number (SOQL: COUNT()). */
 static void
 add_count(RowsOut *out, int64 total)
 {

@@ -5,9 +5,10 @@
  *
  * Each page is one transaction, together with the locator of the page after
  * it, so that a crash costs one page.  Locators are stable for the life of a
- * job (§3), which Salesforce keeps for seven days.  Objects that Bulk does not
- * serve come by query in the order of their ids; there the last id is the
- * locator.  The primary key and the indexes are built when the rows are there.
+ * job (Bulk API 2.0: Get Results for a Query Job), which Salesforce keeps for
+ * seven days.  Objects that Bulk does not serve come by query in the order of
+ * their ids; there the last id is the locator.  The primary key and the
+ * indexes are built when the rows are there.
  *
  * The object's cursor is set to the org's clock before the job begins: what
  * changes in the org during the copy comes with the first increment.

@@ -33,7 +33,7 @@
 #define OBJECT_RETRY_MAX	USECS_PER_HOUR
 #define SERVER_RETRY_MIN	(5 * USECS_PER_SEC)
 #define SERVER_RETRY_MAX	(15 * USECS_PER_MINUTE)
-/* Allowance used up: asking again soon only burns more of it (§2.11). */
+/* Allowance used up: asking again soon only burns more of it. */
 #define LIMIT_RETRY_MIN		(15 * USECS_PER_MINUTE)
 
 /* Doubles with each failure in a row, with jitter of a fifth. */
@@ -47,6 +47,10 @@ retry_at(int failures, int64 min, int64 max)
 	return GetCurrentTimestamp() + delay;
 }
 
+/*
+ * Closes a cycle: its commit waits for the disk, and brings along what the
+ * steps before it left open (step_may_be_lost).
+ */
 int64
 cycle_count_calls(Org *org)
 {
@@ -357,6 +361,26 @@ asks_rows(const Pull *pull, bool now)
 		 list_length(pull->updated->ids) < PULL_QUICK_ROWS);
 }
 
+/*
+ * For an org that does not take a window that ends in the future: once more,
+ * and from then on so at once.
+ */
+static void
+ask_past(Cycle *cycle, List *pulls)
+{
+	ListCell   *lc;
+
+	foreach(lc, pulls)
+	{
+		Pull	   *pull = (Pull *) lfirst(lc);
+
+		if (!pull_ask_past(pull, org_clock(cycle->org)))
+			continue;
+		cycle->org->past_windows_only = true;
+		query_ask(cycle->org->api, pull->deleted, 1);
+	}
+}
+
 static void
 ask_everything(Cycle *cycle, List *pulls)
 {
@@ -385,9 +409,10 @@ ask_everything(Cycle *cycle, List *pulls)
 		step_end();
 		if (asks_rows(pull, cycle->now))
 			n += pull_ask_rows(pull, rows + n, org_clock(cycle->org),
-							   cycle->now);
+							   cycle->now, cycle->org->past_windows_only);
 	}
 	ask(cycle, pulls, rows, n);
+	ask_past(cycle, pulls);
 }
 
 static void
@@ -395,19 +420,17 @@ follow_schema(Cycle *cycle, List *objects)
 {
 	ListCell   *lc;
 
-	foreach(lc, objects)
+	foreach(lc, evolve_due(cycle->org, objects))
 	{
 		SyncObject *object = (SyncObject *) lfirst(lc);
 		Step		step;
 
-		if (!evolve_is_due(object))
-			continue;
 		init_step(&step, cycle, object, "schema");
 		(void) run_step(&step, do_evolve);
 	}
 }
 
-/* An unknown field: the org's schema changed under us (§2.11). */
+/* An unknown field: the org's schema changed under us. */
 static void
 evolve_after_failure(Cycle *cycle, SyncObject *object)
 {
@@ -490,6 +513,7 @@ log_questions(Cycle *cycle, TimestampTz started, int64 calls)
 	step_begin();
 	catalog_log_whole(cycle->run, cycle->org->server->name, NULL, "ask",
 					  started, &counts, "done");
+	step_may_be_lost();
 	step_end();
 }
 

@@ -3,7 +3,7 @@
  * evolve.c
  *	  Following changes of the org's schema.
  *
- * A describe is cheap to ask for again (If-Modified-Since, §2.3), but its
+ * A describe is cheap to ask for again (If-Modified-Since), but its
  * 304 does not promise to notice that field-level security of the login
  * changed, so now and then it is read in full.
  *
@@ -24,11 +24,76 @@ int			evolve_interval = 3600;
 /* Every so many hours a describe is read in full, whatever its tag says. */
 #define FULL_DESCRIBE_HOURS	24
 
-bool
-evolve_is_due(const SyncObject *object)
+static bool
+is_due(const SyncObject *object)
 {
 	return object->described <
 		GetCurrentTimestamp() - evolve_interval * USECS_PER_SEC;
+}
+
+static bool
+needs_full_describe(const SyncObject *object)
+{
+	return object->describe_tag == NULL ||
+		object->described_fully < GetCurrentTimestamp() -
+		FULL_DESCRIBE_HOURS * USECS_PER_HOUR;
+}
+
+/* Those of the objects that have changed; the others are noted as looked at. */
+static List *
+drop_unchanged(Org *org, List *objects)
+{
+	List	   *names = NIL;
+	List	   *tags = NIL;
+	List	   *changed = NIL;
+	bool	   *unchanged;
+	int			i = 0;
+	ListCell   *lc;
+
+	/* One alone is asked for what it is. */
+	if (list_length(objects) < 2)
+		return objects;
+	foreach(lc, objects)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+
+		names = lappend(names, object->object);
+		tags = lappend(tags, object->describe_tag);
+	}
+	unchanged = describe_unchanged(org->api, names, tags);
+	step_begin();
+	foreach(lc, objects)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+
+		if (unchanged[i++])
+			catalog_described(object, false, NULL);
+		else
+			changed = lappend(changed, object);
+	}
+	step_end();
+	return changed;
+}
+
+List *
+evolve_due(Org *org, List *objects)
+{
+	List	   *by_tag = NIL;
+	List	   *fully = NIL;
+	ListCell   *lc;
+
+	foreach(lc, objects)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+
+		if (!is_due(object))
+			continue;
+		if (needs_full_describe(object))
+			fully = lappend(fully, object);
+		else
+			by_tag = lappend(by_tag, object);
+	}
+	return list_concat(fully, drop_unchanged(org, by_tag));
 }
 
 static SyncField *
@@ -98,13 +163,6 @@ forget_fields(SyncObject *object, List *before, List *after)
 		}
 	}
 	return gone;
-}
-
-static bool
-needs_full_describe(const SyncObject *object)
-{
-	return object->described_fully < GetCurrentTimestamp() -
-		FULL_DESCRIBE_HOURS * USECS_PER_HOUR;
 }
 
 int

@@ -17,7 +17,8 @@
 extern int	evolve_interval;
 
 /*
- * evolve_is_due: whether the object's describe should be read again.
+ * evolve_due: the objects whose describe should be read again, after those that
+ * certainly have not changed were told from them by one call.
  *
  * evolve_object: reads it, if it changed (and now and then in full), and makes
  * the table follow: new fields become columns and are filled by the next pull,
@@ -31,7 +32,7 @@ extern int	evolve_interval;
  * ones added; a name that does not exist is an ERROR.
  * evolve_copy_again: after the filter was set: all rows are read again.
  */
-extern bool evolve_is_due(const SyncObject *object);
+extern List *evolve_due(Org *org, List *objects);
 extern int	evolve_object(Org *org, SyncObject *object);
 
 extern void evolve_choose_fields(Org *org, SyncObject *object);

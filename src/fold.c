@@ -56,6 +56,7 @@ static char *
 value_text(Json *value)
 {
 	StringInfoData buf;
+	char	   *exact;
 	const char *text = json_text(value);
 
 	if (text == NULL)
@@ -64,7 +65,11 @@ value_text(Json *value)
 		return pstrdup(text);
 	initStringInfo(&buf);
 	json_append_string(&buf, text);
-	return buf.data;
+
+	/* There is one for each change of a large backlog. */
+	exact = pstrdup(buf.data);
+	pfree(buf.data);
+	return exact;
 }
 
 static void
@@ -245,7 +250,7 @@ same_number(const char *a, const char *b)
 	return DatumGetBool(DirectFunctionCall2(numeric_eq, x, y));
 }
 
-/* "2026-01-31T10:00:00.123Z": Salesforce keeps whole seconds (§6.1). */
+/* "2026-01-31T10:00:00.123Z": Salesforce keeps whole seconds. */
 static bool
 is_datetime(const char *json)
 {

@@ -141,8 +141,11 @@ text_array_to_list(ArrayType *array)
 					  &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
-		if (!nulls[i])
-			result = lappend(result, TextDatumGetCString(elements[i]));
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("the name of an object must not be null")));
+		result = lappend(result, TextDatumGetCString(elements[i]));
 	}
 	return result;
 }
@@ -168,11 +171,11 @@ find_entry(List *global, const char *name)
  * for by name is an error.
  */
 static List *
-choose_objects(SalesforceApi *api, List *asked)
+choose_objects(SalesforceApi *api, bool by_default, List *asked)
 {
 	List	   *global = describe_global(api);
 	List	   *chosen = NIL;
-	List	   *names = asked ? asked : default_object_names();
+	List	   *names = by_default ? default_object_names() : asked;
 	ListCell   *lc;
 
 	foreach(lc, names)
@@ -185,7 +188,7 @@ choose_objects(SalesforceApi *api, List *asked)
 			if (!mapping_has_name(chosen, entry->name))
 				chosen = lappend(chosen, entry->name);
 		}
-		else if (asked != NIL)
+		else if (!by_default)
 			ereport(ERROR,
 					(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
 					 entry == NULL
@@ -353,7 +356,7 @@ sync_enable(PG_FUNCTION_ARGS)
 		text_array_to_list(PG_GETARG_ARRAYTYPE_P(1));
 	RowsOut    *out = rows_begin(fcinfo);
 	Org		   *org = org_open(server->name);
-	List	   *names = choose_objects(org->api, asked);
+	List	   *names = choose_objects(org->api, PG_ARGISNULL(1), asked);
 	char	   *schema;
 	ListCell   *lc;
 
@@ -847,13 +850,20 @@ sync_retry(PG_FUNCTION_ARGS)
 static void
 give_up_change(const SyncObject *object, const OutboxChange *change)
 {
+	ListCell   *lc;
+
 	outbox_done(&change->seq, 1);
 	catalog_records_recovered(object->server, object->object, "push",
 							  list_make1(change->id));
-	if (change->operation == 'I')
-		identity_drop(object->relid, change->id);
-	else
+	if (change->operation != 'I')
+	{
 		catalog_read_again(object, change->id);
+		return;
+	}
+	/* Later changes of a row that there never was. */
+	foreach(lc, outbox_of_ids(object->relid, list_make1(change->id)))
+		outbox_done(&((OutboxChange *) lfirst(lc))->seq, 1);
+	identity_drop(object->relid, change->id);
 }
 
 /*

@@ -24,6 +24,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -58,6 +59,8 @@ read_session(const ServerOptions *server)
 	SqlScope	sql;
 
 	step_begin();
+	/* Another process may have rotated the refresh token a moment ago. */
+	AcceptInvalidationMessages();
 	sql_begin_latest(&sql);
 	if (sql_run(&sql,
 				"SELECT generation, credentials = $2, instance_url,"

@@ -20,6 +20,8 @@ typedef struct Org
 	ServerOptions *server;
 	SalesforceApi *api;
 	char	   *user_id;		/* who we are in the org; NULL = it did not say */
+	bool		past_windows_only;	/* getDeleted does not take an end in the
+									 * future */
 	char	   *credentials;	/* credentials_version() when it was opened */
 } Org;
 

@@ -21,7 +21,7 @@ typedef struct TypeDef
 	const char *sql;			/* NULL: no column */
 } TypeDef;
 
-/* Types that are not text (§2.3). */
+/* Types that are not text (Object Reference: Field Types). */
 static const TypeDef type_defs[] = {
 	{"boolean", "boolean"},
 	{"int", "integer"},
@@ -86,7 +86,8 @@ mapping_lower(const char *name)
 
 /*
  * SystemModstamp moves with every change, also by the platform's own
- * processes; the others serve objects that do not have it (§6.1).
+ * processes (Object Reference: System Fields); the others serve objects that
+ * do not have it.
  */
 const char *
 mapping_stamp(const DescribeObject *object)
@@ -186,7 +187,7 @@ mapping_column(const SyncField *field, const char *help)
 	column->type = pstrdup(find_type(field->type)->sql);
 	if (strcmp(field->type, "boolean") == 0)
 	{
-		/* Salesforce's check boxes are never null (§2.4). */
+		/* Salesforce's check boxes are never null. */
 		column->not_null = true;
 		column->default_sql = field->default_true ? "true" : "false";
 	}

@@ -4,12 +4,12 @@
  *	  Increments: what changed in the org since the cursor, into the table.
  *
  * A row's stamp is given when it is written and the row is seen when its
- * transaction commits, up to ten minutes and more later (§6.2).  So a pull
+ * transaction commits, up to ten minutes and more later.  So a pull
  * reads from the cursor less an overlap, and the merge drops what the table
  * has already.  The cursor moves to the org's own clock as it was before the
  * question, never to the newest stamp seen, and no further than
  * latestDateCovered, by which Salesforce says what no transaction that is
- * still open can fall behind (§2.10).
+ * still open can fall behind (REST API: Get Updated).
  *
  * Few rows come with one query; many are taken apart: new ones in full, by
  * pages or a Bulk job, and of the overlap ids and stamps first, then only the
@@ -42,9 +42,15 @@
 
 int			pull_bulk_threshold = 10000;
 
-/* How far back getUpdated and getDeleted answer (§2.10), with a margin. */
+/* How far back getUpdated and getDeleted answer: 30 and 15 days, less some. */
 #define UPDATED_REACH	(29 * USECS_PER_DAY)
 #define DELETED_REACH	(14 * USECS_PER_DAY)
+
+/*
+ * A window that is to include this minute ends so far ahead: a process that has
+ * just started knows the org's clock from the last login only.
+ */
+#define FUTURE_END		USECS_PER_HOUR
 
 /* Ids in one query: 100,000 characters of SOQL would hold 4,700. */
 #define IDS_PER_QUERY	1000
@@ -180,11 +186,13 @@ ask_query(Pull *pull, Question *question, List *names, const char *filter)
 /*
  * With immediately = true the caller wants what is visible now: getUpdated
  * and getDeleted are asked along, the one for latestDateCovered, the other for
- * rows that queryAll never shows (its end is the next whole minute).
+ * rows that queryAll never shows: purged ones, and those of objects that have
+ * no recycle bin.  Its end is in the future, or with past_only the last whole
+ * minute.
  */
 int
 pull_ask_rows(Pull *pull, Question *questions, TimestampTz now,
-			  bool immediately)
+			  bool immediately, bool past_only)
 {
 	int			n = 0;
 
@@ -204,10 +212,20 @@ pull_ask_rows(Pull *pull, Question *questions, TimestampTz now,
 	{
 		n += ask_updated(pull, questions + n, now);
 		n += ask_deleted(pull, questions + n,
-						 pull->object->undeletable ? now
-						 : now + USECS_PER_MINUTE, now);
+						 past_only ? now : now + FUTURE_END, now);
 	}
 	return n;
+}
+
+bool
+pull_ask_past(Pull *pull, TimestampTz now)
+{
+	if (pull->deleted == NULL || pull->deleted->answered ||
+		pull->deleted->end <= now ||
+		pull->deleted->refusal.refusal != API_REQUEST)
+		return false;
+	set_window(pull->deleted, pull->from, now);
+	return true;
 }
 
 bool
@@ -232,6 +250,23 @@ add_counts(Work *work, const MergeCounts *merged)
 		catalog_rows_added(work->object, merged->inserted - merged->deleted);
 }
 
+/* Of the columns those that move with every change, also with our own. */
+static List *
+audit_columns(const Work *work)
+{
+	List	   *audit = list_make3("lastmodifieddate", "lastmodifiedbyid",
+								  work->stamp_column);
+	List	   *columns = NIL;
+	ListCell   *lc;
+
+	foreach(lc, work->columns)
+	{
+		if (mapping_has_name(audit, lfirst(lc)))
+			columns = lappend(columns, lfirst(lc));
+	}
+	return columns;
+}
+
 /* Merges a stage and keeps the books, within a step. */
 static void
 merge_and_record(Work *work, Stage *stage, List *refused)
@@ -239,7 +274,10 @@ merge_and_record(Work *work, Stage *stage, List *refused)
 	MergeCounts merged = {0};
 
 	if (work->object->direction == DIRECTION_BOTH)
+	{
+		stage->audit = audit_columns(work);
 		conflict_resolve(work->object, stage);
+	}
 	merge_stage(stage, work->object->mark, &merged, &refused);
 	add_counts(work, &merged);
 	work->counts->failed += list_length(refused);
@@ -265,6 +303,7 @@ merge_page(Work *work, RowSource *source, bool streams, void *arg)
 	(void) stage_load(stage, source, &refused);
 	if (streams)
 	{
+		step_may_be_lost();
 		step_end();
 		step_begin();
 	}
@@ -644,6 +683,7 @@ apply_quick(Work *work, TimestampTz due)
 		apply_left_filter(work);
 	apply_deleted(work);
 	catalog_pulled(work->object, new_cursor(pull), work->started, due);
+	step_may_be_lost();
 	step_end();
 }
 

@@ -42,6 +42,9 @@ typedef struct Pull
  * getDeleted), pull_ask_rows for the rows; each returns how many.  now is the
  * org's clock; immediately: what is visible now is wanted, not only what is a
  * minute old.
+ * pull_ask_past: after an answer, whether the org would not hear of a window
+ * that ends in the future; then the question has been changed to one that ends
+ * now, and is to be asked again.
  * pull_has_changes: after ids were asked, whether rows must be asked for.
  * pull_records: brings in single records by id; the cursor stays.
  * pull_apply: brings in what the answers hold, or more where they say that
@@ -51,7 +54,8 @@ typedef struct Pull
 extern void pull_prepare(Pull *pull, Org *org);
 extern int	pull_ask_ids(Pull *pull, Question *questions, TimestampTz now);
 extern int	pull_ask_rows(Pull *pull, Question *questions, TimestampTz now,
-						  bool immediately);
+						  bool immediately, bool past_only);
+extern bool pull_ask_past(Pull *pull, TimestampTz now);
 extern bool pull_has_changes(const Pull *pull);
 extern void pull_records(Org *org, SyncObject *object, List *ids,
 						 SyncCounts *counts);

@@ -52,10 +52,10 @@ int			push_answer_wait = 120;
 /* Rows that were refused for a lock or a limit go in smaller calls. */
 #define RETRY_CALL_ROWS		20
 
-/* A conditional write is one subrequest of a Composite call (§2.8). */
+/* A conditional write is one subrequest of a Composite call. */
 #define CONDITIONAL_CALL_ROWS	25
 
-/* Stamps in one question; an answer holds 2,000 rows (§2.4). */
+/* Stamps in one question; an answer holds 2,000 rows (REST API: Query). */
 #define STAMPS_PER_QUERY	2000
 
 /* Writers who never pause must not keep what comes in from coming. */
@@ -363,6 +363,7 @@ rows_to_check(Push *push, List *rows, const PushObject *target)
 		PushRow    *row = (PushRow *) lfirst(lc);
 
 		if (row->target == target && row->change->operation != NET_INSERT &&
+			row->change->id[0] != PROVISIONAL_MARK &&
 			!was_checked(push, row->change->id))
 			ids = lappend(ids, row->change->id);
 	}
@@ -913,6 +914,48 @@ send_rows(Push *push, List *rows)
  * Rounds
  */
 
+/*
+ * A row that was created in Salesforce and has not taken its id yet (somebody
+ * has it locked, or a foreign key is in the way): what was done to it since
+ * waits until it has.
+ */
+static List *
+drop_unnamed(List *rows)
+{
+	List	   *left = NIL;
+	List	   *unnamed = NIL;
+	List	   *ids = NIL;
+	List	   *known;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, rows)
+	{
+		NetChange  *change = ((PushRow *) lfirst(lc))->change;
+
+		if (change->id[0] == PROVISIONAL_MARK &&
+			(change->operation == NET_UPDATE ||
+			 change->operation == NET_DELETE))
+		{
+			unnamed = lappend(unnamed, lfirst(lc));
+			ids = lappend(ids, change->id);
+		}
+		else
+			left = lappend(left, lfirst(lc));
+	}
+	if (unnamed == NIL)
+		return left;
+	step_begin();
+	known = identity_known(ids);
+	step_end();
+	forboth(lc, unnamed, lc2, known)
+	{
+		if (lfirst(lc2) == NULL)
+			left = lappend(left, lfirst(lc));
+	}
+	return left;
+}
+
 /* Changes that come to nothing, and deletes that are not to be sent. */
 static List *
 drop_nothing(Push *push, List *rows)
@@ -1071,32 +1114,26 @@ push_round(Push *push)
 	List	   *changes;
 	List	   *rows;
 	List	   *ready;
-	List	   *waiting;
-	bool		more;
+	List	   *waiting = NIL;
 
 	step_begin();
 	changes = outbox_take(push->server, ROUND_ROWS);
 	step_end();
-	rows = drop_nothing(push, push_rows_of(push, fold_changes(changes)));
+	rows = drop_unnamed(push_rows_of(push, fold_changes(changes)));
+	rows = drop_nothing(push, rows);
 	rows = drop_locked(rows);
 	push_fill_known_ids(rows);
 	ready = choose_ready(rows, &waiting);
 	if (ready == NIL)
-	{
 		refuse_waiting(push, waiting);
-		log_round(push);
-		return false;
-	}
-	more = check_records(push, ready);
-	if (!more)
+	else if (!check_records(push, ready))
 	{
 		send_rows(push, ready);
 		forget_checked(push, ready);
 		(void) replace_ids(push);
-		more = true;
 	}
 	log_round(push);
-	return more;
+	return ready != NIL;
 }
 
 static void
@@ -1168,6 +1205,7 @@ push_run(Cycle *cycle)
 	PG_TRY();
 	{
 		push_resolve_doubts(push);
+		(void) replace_ids(push);
 		while (guarded_round(push) && !run_is_long(push))
 			;
 		again = push_doubts_due(push->server);

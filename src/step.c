@@ -14,6 +14,7 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -55,6 +56,15 @@ step_end(void)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(caller);
 	pgstat_report_stat(true);
+}
+
+void
+step_may_be_lost(void)
+{
+	if (step_in_worker)
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+								 false);
 }
 
 void

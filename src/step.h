@@ -22,6 +22,13 @@ extern bool step_in_worker;
 extern void step_begin(void);
 extern void step_end(void);
 
+/*
+ * Within a step of a worker: step_end need not wait until its commit is on
+ * disk.  For what is simply done again when a crash loses it, progress and
+ * rows alike; any later commit that waits brings it to disk as well.
+ */
+extern void step_may_be_lost(void);
+
 /* After a caught error, in a worker: back to no transaction at all. */
 extern void step_abort(void);
 

@@ -77,6 +77,9 @@ missing_packages()
 	[ -x "$(command -v "$PYTHON")" ] || echo python3
 	has_python cryptography || echo python3-cryptography
 	command -v setpriv >/dev/null || echo util-linux
+	if [ "${1:-}" = demo ]; then
+		command -v curl >/dev/null || echo curl
+	fi
 	[ "${1:-}" = tests ] || return 0
 	has_perl Test::More || echo perl
 	has_perl IPC::Run || echo libipc-run-perl
@@ -114,7 +117,7 @@ apt()
 		apt-get -q -o DPkg::Lock::Timeout=300 "$@"
 }
 
-# Installs what is missing; $1 = "tests" for the tests' own needs too.
+# Installs what is missing; $1 = "demo" or "tests" for their own needs too.
 set_up()
 {
 	missing=$(missing_packages "${1:-}" | tr '\n' ' ')

@@ -29,7 +29,7 @@ const char *const api_kind_names[API_KINDS] = {
 };
 
 /*
- * Salesforce's error codes by what they ask of us (§2.11).  code NULL = any,
+ * Salesforce's error codes by what they ask of us.  code NULL = any,
  * words NULL = any; the first row that fits counts.  Those of Bulk 2.0 are
  * written without underscores.
  */
@@ -455,7 +455,7 @@ is_refusal(int status)
 
 /*
  * A 401 that a new login may cure.  Two kinds carry the same code and come
- * again after each login: they must not be answered by one (§1.4).
+ * again after each login: they must not be answered by one.
  */
 static bool
 session_has_ended(const SalesforceApi *api)

@@ -14,7 +14,7 @@
 #include "http.h"
 #include "json.h"
 
-/* What a refusal asks of the caller (salesforce-api §2.11). */
+/* What a refusal asks of the caller (REST API: Status Codes). */
 typedef enum ApiRefusal
 {
 	API_TRANSIENT,				/* try again after a pause: 5xx, 420, 429,

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * bulk.h
- *	  Bulk API 2.0 query jobs (§3).
+ *	  Bulk API 2.0 query jobs.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -25,7 +25,8 @@ typedef struct BulkJob
 {
 	char	   *id;
 	char	   *version;		/* results must be read with the version the
-								 * job was created with, else 409 (§0.10) */
+								 * job was created with, else 409 (Bulk API
+								 * 2.0: Get Results for a Query Job) */
 	BulkState	state;
 	int64		records;		/* numberRecordsProcessed; -1 = not said */
 	char	   *message;		/* errorMessage of a failed job; or NULL */
@@ -55,7 +56,7 @@ extern void bulk_delete(SalesforceApi *api, const char *job_id,
  * List of char * that the statement selected; the header line must name them
  * in that order (case-insensitive), else ERROR.  Valid after the rows were
  * read to the end: bulk_page_next gives the locator of the page after, NULL
- * at the last (header null, empty or absent, §0.1); bulk_page_rows the rows
+ * at the last (header null, empty or absent); bulk_page_rows the rows
  * that were announced by Sforce-NumberOfRecords (-1 if it was not sent).
  * A page with fewer or more records than announced is an ERROR at its end
  * (ERRCODE_CONNECTION_FAILURE), as is a locator that repeats itself.

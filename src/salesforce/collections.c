@@ -66,9 +66,9 @@ typedef struct Writer
  */
 
 /*
- * What passes by itself.  UNKNOWN_EXCEPTION is an error within Salesforce, who
- * lists it with what is transient (§2.11); if it stays, it is repeated ever
- * more rarely, and holds up no other record.
+ * What passes by itself.  UNKNOWN_EXCEPTION is an error within Salesforce and
+ * may pass as well; if it stays, it is repeated ever more rarely, and holds up
+ * no other record.
  */
 static const char *const passing_codes[] = {
 	"UNABLE_TO_LOCK_ROW",
@@ -718,7 +718,7 @@ read_row(Writer *writer, WriteRecord *record, int status, const Json *body)
 	}
 	if (status == 412)
 	{
-		/* No source shows its body: the status alone counts (§2.6). */
+		/* Its body is not documented: the status alone counts. */
 		refuse_record(writer, record, RECORD_CHANGED, "",
 					  "the record was changed in Salesforce meanwhile");
 		(void) read_errors(writer, record, WRITE_UPDATE, body, "errorCode");

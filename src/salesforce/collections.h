@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * collections.h
- *	  Writing records: up to 200 in one call of sObject Collections (§2.7), or
- *	  one at a time under If-Unmodified-Since through Composite (§2.6).
+ *	  Writing records: up to 200 in one call of sObject Collections, or
+ *	  one at a time under If-Unmodified-Since through Composite.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -14,9 +14,9 @@
 #include "api.h"
 
 #define COLLECTION_MAX_RECORDS	200
-/* Runs of records of one type in a create or update (§2.7). */
+/* Runs of records of one type (REST API: sObject Collections). */
 #define COLLECTION_MAX_CHUNKS	10
-/* Subrequests of a Composite request (§2.8). */
+/* Subrequests of a Composite request (REST API: Composite). */
 #define COMPOSITE_MAX_RECORDS	25
 
 typedef enum WriteVerb
@@ -27,7 +27,7 @@ typedef enum WriteVerb
 	WRITE_DELETE
 } WriteVerb;
 
-/* What a refusal of one record asks of the caller (§2.11). */
+/* What a refusal of one record asks of the caller. */
 typedef enum RecordRefusal
 {
 	RECORD_RETRY,				/* locks, limits, server busy: again, later */
@@ -94,7 +94,7 @@ typedef struct WriteCall
 /*
  * collections_write: all calls in flight together (eight at a time), outcomes
  * in the structs; allocated in CurrentMemoryContext.  Sends Sforce-Auto-Assign:
- * FALSE (active assignment rules would move the owner, §2.9), allOrNone false.
+ * FALSE (active assignment rules would move the owner), allOrNone false.
  * A 401 is answered by one new login and one repetition, since nothing was
  * done; nothing else is sent a second time.  Raises only what concerns the
  * caller itself (cancel, out of memory, login refused, a call made up

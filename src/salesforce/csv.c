@@ -24,7 +24,7 @@
 /* 800 columns with names of 80 characters take 64 kB. */
 #define MAX_HEADER (1024 * 1024)
 
-/* A record has 400,000 characters at the most (§4). */
+/* A record has 400,000 characters at the most (Bulk API 2.0: Limits). */
 #define MAX_RECORD (16 * 1024 * 1024)
 #define PIECE_SIZE (16 * 1024)
 

@@ -4,7 +4,7 @@
  *	  What the org says of its objects and fields, as far as the login sees.
  *
  * Attributes are taken as optional throughout: which there are depends on the
- * version and on the object (§2.3).
+ * version and on the object.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -41,6 +41,9 @@ read_names(const Json *array)
 	}
 	return names;
 }
+
+/* Of a Composite request. */
+#define MAX_SUBREQUESTS	25
 
 static DescribeField *
 read_field(const Json *json)
@@ -198,6 +201,77 @@ describe_object(SalesforceApi *api, const char *object,
 		result->last_modified = pstrdup(last_modified);
 	pfree(answer->body.data);
 	return result;
+}
+
+/* One subrequest of a Composite call, If-Modified-Since among its headers. */
+static void
+append_question(StringInfo body, SalesforceApi *api, int number,
+				const char *object, const char *tag)
+{
+	appendStringInfo(body, "%s{\"method\":\"GET\",\"referenceId\":\"d%d\",\"url\":",
+					 number % MAX_SUBREQUESTS > 0 ? "," : "", number);
+	json_append_string(body, psprintf("/services/data/v%s/sobjects/%s/describe",
+									  api->version, object));
+	appendStringInfoString(body,
+						   ",\"httpHeaders\":{\"If-Modified-Since\":");
+	json_append_string(body, tag);
+	appendStringInfoString(body, "}}");
+}
+
+static void
+ask_unchanged(SalesforceApi *api, const char *body, bool *unchanged, int n)
+{
+	HttpAnswer *answer = api_try(api, API_KIND_COMPOSITE, "POST",
+								 "/composite", NIL, body);
+	const Json *items;
+	int			i;
+
+	if (answer->status >= 300)
+		return;
+	items = json_get(json_read(answer->body.data, answer->body.len),
+					 "compositeResponse");
+	for (i = 0; i < json_count(items); i++)
+	{
+		const Json *item = json_item(items, i);
+		const char *name = json_text(json_get(item, "referenceId"));
+		int			number;
+
+		if (name && sscanf(name, "d%d", &number) == 1 && number >= 0 &&
+			number < n && json_get_int(item, "httpStatusCode", 0) == 304)
+			unchanged[number] = true;
+	}
+}
+
+bool *
+describe_unchanged(SalesforceApi *api, List *objects, List *tags)
+{
+	int			n = list_length(objects);
+	bool	   *unchanged = palloc0(sizeof(bool) * Max(n, 1));
+	StringInfoData body;
+	int			i = 0;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (api->version == NULL)
+		api_choose_version(api, NULL);
+	initStringInfo(&body);
+	forboth(lc, objects, lc2, tags)
+	{
+		if (i % MAX_SUBREQUESTS == 0)
+		{
+			resetStringInfo(&body);
+			appendStringInfoString(&body,
+								   "{\"allOrNone\":false,\"compositeRequest\":[");
+		}
+		append_question(&body, api, i, (char *) lfirst(lc),
+						(char *) lfirst(lc2));
+		if (++i % MAX_SUBREQUESTS != 0 && i < n)
+			continue;
+		appendStringInfoString(&body, "]}");
+		ask_unchanged(api, body.data, unchanged, n);
+	}
+	pfree(body.data);
+	return unchanged;
 }
 
 char *

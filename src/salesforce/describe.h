@@ -60,12 +60,16 @@ typedef struct DescribeObject
  * describe_object: NULL when if_modified_since (a Last-Modified text, or NULL)
  * was given and nothing changed since.  An unknown or invisible object is an
  * ERROR with ERRCODE_FDW_TABLE_NOT_FOUND.
+ * describe_unchanged: of many objects (names, and Last-Modified texts, parallel)
+ * which certainly have not changed since, by one Composite call for each 25;
+ * what it cannot tell counts as changed.
  * describe_global: all objects that the login sees, without fields.
  * describe_parse: the same from a describe body (pure; for checks).
  * describe_text: the body of /sobjects/X/describe as it came.
  */
 extern DescribeObject *describe_object(SalesforceApi *api, const char *object,
 									   const char *if_modified_since);
+extern bool *describe_unchanged(SalesforceApi *api, List *objects, List *tags);
 extern List *describe_global(SalesforceApi *api);
 extern DescribeObject *describe_parse(const char *body);
 extern char *describe_text(SalesforceApi *api, const char *object);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * id.h
- *	  Salesforce record ids (§6.4).
+ *	  Salesforce record ids.
  *
  * Copyright (c) 2026, the sync authors
  *

@@ -503,7 +503,7 @@ field_names(char *text)
 }
 
 /*
- * "CODE:message:Field, Field --", "CODE:message:--" (§4).  The message may hold
+ * "CODE:message:Field, Field --", "CODE:message:--".  The message may hold
  * colons, so that the code ends at the first and the fields begin at the last.
  */
 static void

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * ingest.h
- *	  Writing many records: Bulk API 2.0 ingest jobs (§4).
+ *	  Writing many records: Bulk API 2.0 ingest jobs.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -74,7 +74,7 @@ extern void ingest_delete(SalesforceApi *api, const char *job_id);
  * left out (unchanged).  A value that Salesforce stores as null (empty, or
  * blanks alone) is sent as #N/A, for as an empty one it would be left out.
  * CRLF inside values becomes LF (the job's line ending is LF, a stray one fails
- * the whole job, §0.8).  False, and nothing appended, if a value cannot be sent
+ * the whole job).  False, and nothing appended, if a value cannot be sent
  * this way: the literal text #N/A, or a lone CR.  Such a record must go by
  * Collections.
  */

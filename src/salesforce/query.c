@@ -23,7 +23,7 @@
  */
 #define MAX_PATH_LENGTH 8000
 
-/* Of a Composite call (§2.8). */
+/* Of a Composite call (REST API: Composite). */
 #define MAX_SUBREQUESTS 25
 #define MAX_QUERIES 5
 

@@ -27,9 +27,9 @@ typedef struct QueryPage
 
 /*
  * query_run: the first page.  all_rows: queryAll (deleted and archived rows
- * too).  A statement too long for a URL goes by POST through Composite
- * (16,384 bytes of URI and headers, §0.20).  An answer over the size that fits
- * in memory is asked again with a smaller batchSize before giving up.
+ * too).  A statement too long for a URL (REST API: Status Codes, 414) goes by
+ * POST through Composite.  An answer over the size that fits in memory is
+ * asked again with a smaller batchSize before giving up.
  * query_next: the page after; the locator must stay on the org's own origin.
  * query_free: releases a page.
  * query_rows: its records as a row source; fields: List of char *, paths such
@@ -47,7 +47,7 @@ extern const char *query_value(const QueryPage *page, int record,
 							   const char *field);
 extern char *query_record_text(const QueryPage *page, int record);
 
-/* What a Composite call can ask (§2.8, §2.10). */
+/* What a Composite call can ask. */
 typedef enum QuestionKind
 {
 	QUESTION_QUERY,

@@ -149,7 +149,7 @@ add_assertion(StringInfo form, const Credentials *c, const char *audience,
 	add_parameter(form, "assertion", assertion);
 }
 
-/* The body of the request: one grant and what goes with it (§1.1). */
+/* The body of the request: one grant and what goes with it. */
 static void
 build_form(StringInfo form, const Credentials *c, const char *audience,
 		   TimestampTz now)

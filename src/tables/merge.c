@@ -191,6 +191,7 @@ typedef struct Merge
 	const Stage *stage;
 	char	   *table;
 	char	   *update;
+	char	   *audit;			/* NULL: these columns are like others */
 	char	   *insert;
 	char	   *delete;			/* NULL: nothing to delete */
 	int64		staged;
@@ -235,23 +236,39 @@ append_difference(StringInfo sql, Oid relid, const char *column, bool is_false)
 					 staged_value(column, is_false), collate);
 }
 
+static bool
+is_audit(const Stage *stage, const char *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, stage->audit)
+	{
+		if (strcmp(lfirst(lc), column) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Some audit column differs, or some other. */
 static void
-append_differs(StringInfo sql, const Stage *stage, const bool *false_columns)
+append_differs(StringInfo sql, const Stage *stage, const bool *false_columns,
+			   bool audit)
 {
 	int			i = 0;
+	int			n = 0;
 	ListCell   *lc;
 
 	appendStringInfoString(sql, " AND (");
 	foreach(lc, stage->columns)
 	{
-		if (i > 0)
+		if (i > 0 && is_audit(stage, lfirst(lc)) == audit)
 		{
-			appendStringInfoString(sql, i > 1 ? " OR " : "");
+			appendStringInfoString(sql, n++ > 0 ? " OR " : "");
 			append_difference(sql, stage->relid, lfirst(lc), false_columns[i]);
 		}
 		i++;
 	}
-	appendStringInfoString(sql, i > 1 ? ")" : "false)");
+	appendStringInfoString(sql, n > 0 ? ")" : "false)");
 }
 
 /* The staged row is as new as the table's, as far as the two can tell. */
@@ -266,34 +283,45 @@ not_older(const Stage *stage)
 	return psprintf(" AND (s.%s < t.%s) IS NOT TRUE", stamp, stamp);
 }
 
-/*
- * With mark, deleted rows are rows like any other; their column isdeleted says
- * what they are.
- */
-static char *
-update_statement(const Merge *merge, bool mark, const bool *false_columns)
+static void
+append_assignments(StringInfo sql, const Stage *stage,
+				   const bool *false_columns, bool audit)
 {
-	const Stage *stage = merge->stage;
-	StringInfoData sql;
 	int			i = 0;
+	int			n = 0;
 	ListCell   *lc;
 
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "UPDATE %s AS t SET ", merge->table);
 	foreach(lc, stage->columns)
 	{
-		if (i > 0)
-			appendStringInfo(&sql, "%s%s = %s", i > 1 ? ", " : "",
+		if (i > 0 && (!audit || is_audit(stage, lfirst(lc))))
+			appendStringInfo(sql, "%s%s = %s", n++ > 0 ? ", " : "",
 							 quote_identifier(lfirst(lc)),
 							 staged_value(lfirst(lc), false_columns[i]));
 		i++;
 	}
+}
+
+/*
+ * With mark, deleted rows are rows like any other; their column isdeleted says
+ * what they are.  With audit, only audit columns, of rows whose others are the
+ * same: to be run after the one without.
+ */
+static char *
+update_statement(const Merge *merge, bool mark, const bool *false_columns,
+				 bool audit)
+{
+	const Stage *stage = merge->stage;
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s AS t SET ", merge->table);
+	append_assignments(&sql, stage, false_columns, audit);
 	appendStringInfo(&sql, " FROM " STAGE " AS s WHERE t.%s = s.%s",
 					 id_of(stage), id_of(stage));
 	if (stage->has_isdeleted && !mark)
 		appendStringInfoString(&sql, " AND s." DELETED_COLUMN " IS NOT TRUE");
 	appendStringInfoString(&sql, not_older(stage));
-	append_differs(&sql, stage, false_columns);
+	append_differs(&sql, stage, false_columns, audit);
 	return sql.data;
 }
 
@@ -366,7 +394,9 @@ prepare_merge(Merge *merge, const Stage *stage, bool mark)
 
 	merge->stage = stage;
 	merge->table = relation_sql(stage->relid);
-	merge->update = update_statement(merge, mark, false_columns);
+	merge->update = update_statement(merge, mark, false_columns, false);
+	if (stage->audit != NIL)
+		merge->audit = update_statement(merge, mark, false_columns, true);
 	merge->insert = insert_statement(merge, false_columns);
 	if (stage->has_isdeleted && !mark &&
 		relation_number("SELECT count(*) FROM " STAGE
@@ -429,12 +459,15 @@ merge_range(Merge *merge, const char *first, const char *last)
 	ApplyState	state;
 	int64		inserted = 0;
 	int64		updated;
+	int64		audited = 0;
 	int64		deleted = 0;
 
 	apply_begin(merge->stage->relid, &state);
 	set_planner();
 	updated = run_for(merge, merge->update, first, last);
-	if (first != NULL || updated < merge->staged)
+	if (merge->audit != NULL)
+		audited = run_for(merge, merge->audit, first, last);
+	if (first != NULL || updated + audited < merge->staged)
 		inserted = run_for(merge, merge->insert, first, last);
 	if (merge->delete != NULL)
 		deleted = run_for(merge, merge->delete, first, last);

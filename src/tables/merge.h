@@ -19,6 +19,9 @@ typedef struct Stage
 	List	   *columns;		/* of char *: id first, as in the synced table */
 	char	   *stamp;			/* column that tells older from newer */
 	bool		has_isdeleted;	/* "isdeleted" is one of the columns */
+	List	   *audit;			/* of char *: of the columns those that tell
+								 * only who changed a record and when; set by
+								 * the caller, see merge_stage */
 } Stage;
 
 typedef struct MergeCounts
@@ -26,7 +29,8 @@ typedef struct MergeCounts
 	int64		inserted;
 	int64		updated;
 	int64		deleted;
-	int64		skipped;		/* unchanged, or older than what is there */
+	int64		skipped;		/* unchanged but for audit columns, or older
+								 * than what is there */
 	int64		failed;
 } MergeCounts;
 
@@ -46,7 +50,9 @@ typedef struct MergeCounts
  *	  others; in neither case are they inserted;
  *	- rows equal in all columns, and rows with an older stamp than the table's,
  *	  are skipped by a join, and cost no lock, no write and no WAL;
- *	- the rest is updated or inserted.
+ *	- the rest is updated or inserted.  Where the stage names audit columns, a
+ *	  row in which nothing else differs has those alone updated and counts as
+ *	  skipped: so does what we sent when it comes back.
  * If the whole fails with an error that one row can cause (attempt.c), ranges
  * of ids are halved around it and the single rows set aside into *refused.  An
  * id that stands in the stage twice counts once, with its newest stamp, and of

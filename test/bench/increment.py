@@ -47,9 +47,11 @@ def by_hand(db, table, columns, file):
                       *merge_statements(table, columns, file))
 
 
-def check_equal(db, server):
-    different = int(db.value(
-        f"SELECT count(*) FROM (TABLE {server}.lead EXCEPT TABLE peer.lead) AS d"))
+def check_equal(db, server, columns):
+    names = ", ".join(f'"{name}"' for name in columns)
+    different = int(db.value(f"""
+        SELECT count(*) FROM (SELECT {names} FROM {server}.lead
+                       EXCEPT SELECT {names} FROM peer.lead) AS d"""))
     if different:
         raise SystemExit(f"{different} rows differ from the peer's")
 
@@ -65,5 +67,5 @@ def against_hand(db, org, server, runs):
         theirs = by_hand(db, "peer.lead", columns, org.newest_result())
         found.append((mine, theirs))
         org.age("Title LIKE 'Run %d of %%'" % run, CHANGED, **values(run))
-    check_equal(db, server)
+    check_equal(db, server, columns)
     return found

@@ -8,9 +8,11 @@ bindir=$2
 cd "$demo"
 mkdir socket
 
-# Some 100,000 records over the eight categories of objects.
+# Some 100,000 records over the eight categories of objects, of the year up to
+# yesterday.
 setsid "$PYTHON" tree/test/org --state "$demo/org" --port-file "$demo/port.json" \
-	--quiet --leads 40000 --contacts 20000 --accounts 10000 \
+	--quiet --start "$(date -d '-366 days' +%F)" --end "$(date -d yesterday +%F)" \
+	--leads 40000 --contacts 20000 --accounts 10000 \
 	--opportunities 8000 --campaigns 100 --members 12000 --tasks 6000 \
 	--events 2000 --machines 2000 </dev/null >org.log 2>&1 &
 org=$!

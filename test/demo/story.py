@@ -171,7 +171,7 @@ def query(db):
 def increment(db, org):
     chapter("Somebody works in Salesforce")
     lead, gone = [row[0] for row in db.rows(
-        "SELECT id FROM acme.lead WHERE NOT isconverted ORDER BY id LIMIT 2")]
+        "SELECT id FROM acme.lead WHERE NOT isconverted AND title ~ '^[A-Z][a-z]{2,12}$' ORDER BY id LIMIT 2")]
     leads = f"""
         SELECT id, name, title FROM acme.lead
         WHERE id IN ('{lead}', '{gone}') OR lastname = 'Diaz-Demo';
@@ -209,15 +209,47 @@ def assert_arrived(db, lead, gone, changed):
         sys.exit("The changes did not arrive.\n" + db.run("TABLE sync.failures;"))
 
 
+def other_way(db):
+    chapter("And back: what you write reaches Salesforce")
+    contact = db.value("SELECT min(id) FROM acme.contact")
+    show(db, """
+        INSERT INTO acme.lead (lastname, company, email)
+        VALUES ('Demo', 'Initech', 'demo@initech.example') RETURNING id, local_id;
+        """)
+    do(db, f"UPDATE acme.contact SET phone = '+49 30 1234' WHERE id = '{contact}';")
+    began = time.monotonic()
+    while db.value("SELECT count(*) FROM sync.outbox") != "0":
+        if time.monotonic() - began > PATIENCE:
+            sys.exit(db.run("TABLE sync.outbox; TABLE sync.failures;"))
+        time.sleep(0.05)
+    say(f"{time.monotonic() - began:.1f} s later sync.outbox is empty.  What the org has now, asked in its own "
+        "language, and the id that the new row got there:")
+    print()
+    show(db, f"""
+        SELECT sync.soql('acme', 'SELECT Id, LastName, Email FROM Lead WHERE LastName = ''Demo''')
+        UNION ALL
+        SELECT sync.soql('acme', 'SELECT Id, Phone FROM Contact WHERE Id = ''{contact}''');
+        """)
+    show(db, "SELECT id, local_id, lastname FROM acme.lead WHERE lastname = 'Demo';")
+
+
 def calls(db):
-    chapter("What it cost of the org's daily API calls, and whether anything failed")
-    show(db, "SELECT * FROM sync.usage;")
-    show(db, "SELECT count(*) AS failures FROM sync.failures;")
+    chapter("What was done, what it cost of the org's daily API calls, and what failed")
+    show(db, """
+        SELECT kind, sum(calls) AS calls, max(org_allowance) AS daily_allowance
+        FROM sync.usage GROUP BY kind ORDER BY calls DESC;
+        """)
+    show(db, """
+        SELECT operation, count(*) AS steps, sum(new) AS new, sum(updated) AS updated,
+               sum(deleted) AS deleted, sum(failed) AS failed
+        FROM sync.log GROUP BY operation;
+        """)
+    show(db, "SELECT object, operation, record, message FROM sync.failures;")
 
 
 def look_around(db, org):
     chapter("Yours to look at")
-    lead = db.value("SELECT id FROM acme.lead ORDER BY id LIMIT 1")
+    lead = db.value("SELECT id FROM acme.lead WHERE lastname = 'Diaz-Demo'")
     change = json.dumps({"op": "update", "object": "Lead", "records": [{"Id": lead, "Title": "You"}]})
     for what, how in (
             ("SQL", f"psql '{db.where}'"),
@@ -236,6 +268,7 @@ def main():
     first_copy(db)
     query(db)
     increment(db, org)
+    other_way(db)
     calls(db)
     look_around(db, org)
 

@@ -91,12 +91,12 @@ my @log = split /\n/, $node->safe_psql('postgres', q{
     SELECT new, failed, outcome FROM sync.log WHERE object = 'Lead' AND operation = 'copy'});
 is_deeply(\@log, ['1500|0|done'], 'one line in the log counts them');
 
-# Nobody else writes to them.
-like(sql_error($node, "UPDATE acme.lead SET title = 'x'"), qr/ERROR: .*\n(.*\n)*HINT/,
+# Nobody else writes to tables that come from Salesforce only.
+like(sql_error($node, "UPDATE acme.opportunity SET name = 'x'"), qr/ERROR: .*\n(.*\n)*HINT/,
     'a local write is refused with a hint');
 like(sql_error($node, 'TRUNCATE acme.account'), qr/ERROR/, 'so is TRUNCATE');
 like(sql_error($node, q{SET session_replication_role = replica;
-    DELETE FROM acme.lead}), qr/ERROR/, 'also as a replica');
+    DELETE FROM acme.opportunity}), qr/ERROR/, 'also as a replica');
 
 # What PostgreSQL cannot hold is set aside and named; the rest is there.
 my $bad = $org->fault({ kind => 'bulk_query_results', object => 'Case' }, { invalid_utf8 => 1 });

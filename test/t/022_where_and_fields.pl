@@ -83,7 +83,7 @@ sync_now($node, 'acme');
 my $columns = $node->safe_psql('postgres', q{
     SELECT string_agg(attname, ' ' ORDER BY attname) FROM pg_attribute
     WHERE attrelid = 'acme.lead'::regclass AND attnum > 0 AND NOT attisdropped});
-like($columns, qr/^email id (isdeleted )?lastname systemmodstamp$/, 'the fields asked for and what the sync needs');
+like($columns, qr/^email id (isdeleted )?lastname (local_id )?systemmodstamp$/, 'the fields asked for and what the sync needs');
 same_rows($node, $org, 'acme', 'Lead', 'with two fields', fields => [ 'LastName', 'Email' ]);
 
 my $error = sql_error($node, q{SELECT sync.set('acme', 'Lead', 'fields', 'LastName, Nonsense')});

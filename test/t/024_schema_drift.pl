@@ -18,9 +18,11 @@ sync_now($node, 'acme');
 $org->post('/schema', { add_field => { object => 'Lead', name => 'Extra__c', type => 'string', length => 20 } });
 $org->change('Lead', { Extra__c => 'o {Id}' }, limit => 100, touch => JSON::PP::false());
 $org->change('Lead', { Title => 'seen' }, limit => 1);
-sync_now($node, 'acme');
-wait_for($node, q{SELECT count(*) = 1 FROM pg_attribute
-    WHERE attrelid = 'acme.lead'::regclass AND attname = 'extra__c'}, 'a new field is a new column');
+wait_until('a new field is a new column', sub {
+    sync_now($node, 'acme');
+    return $node->safe_psql('postgres', q{SELECT count(*) FROM pg_attribute
+        WHERE attrelid = 'acme.lead'::regclass AND attname = 'extra__c'});
+});
 sync_now($node, 'acme');
 wait_for($node, q{SELECT count(*) = 100 FROM acme.lead WHERE extra__c LIKE 'o %'},
     'filled for rows that did not change since');
