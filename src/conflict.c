@@ -9,6 +9,7 @@
  *
  *	theirs = base			only we changed it: ours stays, and goes out
  *	theirs = ours			nothing to do, and nothing to send
+ *	theirs = ours before	ours, of which the answer was lost: as the first
  *	otherwise				a conflict: salesforce, local, or the latest
  *
  * After a conflict that we won, what Salesforce has is the new base, so that
@@ -97,6 +98,20 @@ column_number(List *columns, const char *column)
 	elog(ERROR, "column \"%s\" was not asked for", column);
 }
 
+/* A value that went out, though its answer was lost, before the latest one. */
+static bool
+was_ours(const NetField *field, const char *theirs)
+{
+	ListCell   *lc;
+
+	foreach(lc, field->between)
+	{
+		if (fold_same(theirs, (char *) lfirst(lc)))
+			return true;
+	}
+	return false;
+}
+
 /* One field; returns whether it is still to be sent. */
 static bool
 resolve_field(Resolution *r, NetChange *change, NetField *field,
@@ -114,6 +129,12 @@ resolve_field(Resolution *r, NetChange *change, NetField *field,
 	*changed = true;
 	if (fold_same(theirs, field->value))
 		return false;
+	if (was_ours(field, theirs))
+	{
+		r->keep[n] = lappend(r->keep[n], change->id);
+		field->base = theirs;
+		return true;
+	}
 	local = local_wins(r->object, change, row->stamp);
 	record(r->object, change, field->column, field->base, theirs, field->value,
 		   local, NULL);
@@ -267,6 +288,7 @@ conflict_resolve(const SyncObject *object, Stage *stage)
 {
 	Resolution	r = {0};
 	List	   *changes;
+	List	   *fields;
 	List	   *ids = NIL;
 	HTAB	   *rows;
 	ListCell   *lc;
@@ -277,6 +299,10 @@ conflict_resolve(const SyncObject *object, Stage *stage)
 	changes = fold_changes(outbox_of_rows(object->relid, stage->stage));
 	if (changes == NIL)
 		return;
+	fields = catalog_fields(object);
+	foreach(lc, changes)
+		fold_mark_references((NetChange *) lfirst(lc), fields);
+	fold_known_ids(changes);
 
 	foreach(lc, changes)
 		ids = lappend(ids, ((NetChange *) lfirst(lc))->id);

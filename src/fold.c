@@ -22,6 +22,7 @@
 #include "fold.h"
 #include "salesforce/json.h"
 #include "tables/capture.h"
+#include "tables/identity.h"
 
 typedef struct RowKey
 {
@@ -85,6 +86,8 @@ add_field(const char *column, Json *values, void *arg)
 		field->base = value_text(json_item(values, 0));
 		change->fields = lappend(change->fields, field);
 	}
+	else
+		field->between = lappend(field->between, field->value);
 	field->value = value_text(json_item(values, 1));
 	text = json_text(json_item(values, 1));
 	field->raw = text ? pstrdup(text) : NULL;
@@ -307,8 +310,97 @@ fold_same(const char *a, const char *b)
 				  b[0] == '"' ? normal_text(b) : b) == 0;
 }
 
-bool
-fold_is_provisional(const char *json)
+void
+fold_mark_references(NetChange *net, List *fields)
 {
-	return json[0] == '"' && json[1] == PROVISIONAL_MARK;
+	ListCell   *lc;
+
+	foreach(lc, fields)
+	{
+		SyncField  *known = (SyncField *) lfirst(lc);
+		NetField   *field;
+
+		if (strcmp(known->type, "reference") != 0)
+			continue;
+		field = fold_field(net, known->attname);
+		if (field)
+			field->reference = true;
+	}
+}
+
+/* "~" and a number, in quotes. */
+static bool
+is_provisional(const char *json)
+{
+	size_t		digits;
+
+	if (json[0] != '"' || json[1] != PROVISIONAL_MARK)
+		return false;
+	digits = strspn(json + 2, "0123456789");
+	return digits > 0 && strcmp(json + 2 + digits, "\"") == 0;
+}
+
+bool
+fold_is_provisional(const NetField *field)
+{
+	return field->reference && is_provisional(field->value);
+}
+
+/* Each of a field's values that is a provisional id. */
+static void
+visit_provisional(List *nets, void (*visit) (NetField *field, char **json,
+											 void *arg), void *arg)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, nets)
+	{
+		foreach(lc2, ((NetChange *) lfirst(lc))->fields)
+		{
+			NetField   *field = (NetField *) lfirst(lc2);
+
+			if (!field->reference)
+				continue;
+			if (is_provisional(field->base))
+				visit(field, &field->base, arg);
+			if (is_provisional(field->value))
+				visit(field, &field->value, arg);
+		}
+	}
+}
+
+static void
+collect_provisional(NetField *field, char **json, void *arg)
+{
+	List	  **ids = (List **) arg;
+
+	*ids = lappend(*ids, pnstrdup(*json + 1, strlen(*json) - 2));
+}
+
+static void
+replace_provisional(NetField *field, char **json, void *arg)
+{
+	List	  **known = (List **) arg;
+	char	   *id = (char *) linitial(*known);
+
+	*known = list_delete_first(*known);
+	if (id == NULL)
+		return;
+	if (json == &field->value)
+		field->raw = id;
+	*json = psprintf("\"%s\"", id);
+}
+
+void
+fold_known_ids(List *nets)
+{
+	List	   *ids = NIL;
+	List	   *known;
+
+	visit_provisional(nets, collect_provisional, &ids);
+	if (ids == NIL)
+		return;
+	known = identity_known(ids);
+	visit_provisional(nets, replace_provisional, &known);
 }

@@ -30,6 +30,9 @@ typedef struct NetField
 	char	   *raw;			/* the same without quotes and escapes; NULL for
 								 * null */
 	bool		bare;			/* number or boolean */
+	bool		reference;		/* to another record; see fold_mark_references */
+	List	   *between;		/* values that it had meanwhile (char *): they
+								 * may have gone out already */
 } NetField;
 
 typedef struct NetChange
@@ -51,11 +54,17 @@ typedef struct NetChange
  * fold_field: the field of a column; or NULL.
  * fold_same: whether two JSON values are the same to Salesforce: numbers by
  * value, texts without outer blanks, empty texts as null, times by the second.
+ * fold_mark_references: tells which fields are references (fields: of
+ * SyncField *); fold_is_provisional: it refers to a row that has no id yet;
+ * fold_known_ids: puts what provisional ids in references have become in their
+ * place.
  */
 extern List *fold_changes(List *changes);
 extern char *fold_text(const NetChange *change);
 extern NetField *fold_field(const NetChange *change, const char *column);
 extern bool fold_same(const char *a, const char *b);
-extern bool fold_is_provisional(const char *json);
+extern void fold_mark_references(NetChange *net, List *fields);
+extern bool fold_is_provisional(const NetField *field);
+extern void fold_known_ids(List *nets);
 
 #endif							/* SYNC_FOLD_H */

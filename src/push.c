@@ -58,6 +58,9 @@ int			push_answer_wait = 120;
 /* Stamps in one question; an answer holds 2,000 rows (REST API: Query). */
 #define STAMPS_PER_QUERY	2000
 
+/* Writers who never pause must not keep what comes in from coming. */
+#define RUN_TIME			(10 * USECS_PER_SEC)
+
 /* Ids that are given, and rows that refused to take them, are tried again. */
 #define REPLACE_RETRY		(10 * USECS_PER_SEC)
 
@@ -181,8 +184,10 @@ push_rows_of(Push *push, List *changes)
 
 		row->change = (NetChange *) lfirst(lc);
 		row->target = push_object(push, row->change->relid);
-		if (row->target)
-			rows = lappend(rows, row);
+		if (row->target == NULL)
+			continue;
+		fold_mark_references(row->change, row->target->fields);
+		rows = lappend(rows, row);
 	}
 	return rows;
 }
@@ -190,44 +195,22 @@ push_rows_of(Push *push, List *changes)
 static bool
 is_reference(const PushRow *row, const NetField *field)
 {
-	return field->raw && field->raw[0] == PROVISIONAL_MARK &&
+	return fold_is_provisional(field) &&
 		row->change->operation != NET_DELETE;
 }
 
-/* Provisional ids that the rows refer to, and what has become of them. */
-static void
-fill_known_ids(List *rows)
+/* Puts known ids in the place of provisional ones that the rows refer to. */
+void
+push_fill_known_ids(List *rows)
 {
-	List	   *fields = NIL;
-	List	   *provisional = NIL;
-	List	   *known;
+	List	   *changes = NIL;
 	ListCell   *lc;
-	ListCell   *lc2;
 
 	foreach(lc, rows)
-	{
-		PushRow    *row = (PushRow *) lfirst(lc);
-
-		foreach(lc2, row->change->fields)
-		{
-			NetField   *field = (NetField *) lfirst(lc2);
-
-			if (!is_reference(row, field))
-				continue;
-			fields = lappend(fields, field);
-			provisional = lappend(provisional, field->raw);
-		}
-	}
-	if (fields == NIL)
-		return;
+		changes = lappend(changes, ((PushRow *) lfirst(lc))->change);
 	step_begin();
-	known = identity_known(provisional);
+	fold_known_ids(changes);
 	step_end();
-	forboth(lc, fields, lc2, known)
-	{
-		if (lfirst(lc2) != NULL)
-			((NetField *) lfirst(lc))->raw = (char *) lfirst(lc2);
-	}
 }
 
 static PushRow *
@@ -293,11 +276,11 @@ hold_back_references(PushRow *row, List *waiting)
 }
 
 /*
- * The rows that can be sent now.  If all wait for each other, one of them goes
- * ahead of its references.
+ * The rows that can be sent now; the others are *waiting.  If all wait for each
+ * other, one of them goes ahead of its references.
  */
 static List *
-choose_ready(List *rows)
+choose_ready(List *rows, List **still_waiting)
 {
 	List	   *ready = NIL;
 	List	   *waiting = NIL;
@@ -312,6 +295,7 @@ choose_ready(List *rows)
 		else
 			ready = lappend(ready, row);
 	}
+	*still_waiting = waiting;
 	if (ready != NIL)
 		return ready;
 	foreach(lc, waiting)
@@ -346,6 +330,23 @@ note_checked(Push *push, const char *id)
 	memset(&key, 0, sizeof(key));
 	strlcpy(key.id, id, sizeof(key.id));
 	(void) hash_search(push->checked, &key, HASH_ENTER, NULL);
+}
+
+/* What was sent is looked at again before it is sent another time. */
+static void
+forget_checked(Push *push, List *rows)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+		CheckedRow	key;
+
+		memset(&key, 0, sizeof(key));
+		strlcpy(key.id, row->change->id, sizeof(key.id));
+		(void) hash_search(push->checked, &key, HASH_REMOVE, NULL);
+	}
 }
 
 /* Rows of one object whose records have to be looked at before. */
@@ -1096,6 +1097,57 @@ log_round(Push *push)
 	step_end();
 }
 
+/* Refuses a row that refers to a row that is gone. */
+static void
+refuse_dangling(Push *push, PushRow *row, const char *missing)
+{
+	WriteRecord *record = &row->record;
+
+	record->answered = true;
+	record->success = false;
+	record->refusal = RECORD_PARK;
+	record->code = "INVALID_CROSS_REFERENCE_KEY";
+	record->message = psprintf("the row refers to %s, which was deleted before it reached Salesforce",
+							   missing);
+	push_note_outcomes(push, list_make1(row), 0);
+}
+
+/* Rows that wait for what will never come. */
+static void
+refuse_waiting(Push *push, List *waiting)
+{
+	List	   *holders = NIL;
+	List	   *ids = NIL;
+	List	   *dangling;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, waiting)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		foreach(lc2, row->change->fields)
+		{
+			if (!is_reference(row, (NetField *) lfirst(lc2)))
+				continue;
+			holders = lappend(holders, row);
+			ids = lappend(ids, ((NetField *) lfirst(lc2))->raw);
+		}
+	}
+	if (ids == NIL)
+		return;
+	step_begin();
+	dangling = outbox_dangling(ids);
+	forboth(lc, holders, lc2, dangling)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (lfirst(lc2) && !row->record.answered)
+			refuse_dangling(push, row, (char *) lfirst(lc2));
+	}
+	step_end();
+}
+
 /* One round; returns whether another may find something to do. */
 static bool
 push_round(Push *push)
@@ -1103,6 +1155,7 @@ push_round(Push *push)
 	List	   *changes;
 	List	   *rows;
 	List	   *ready;
+	List	   *waiting = NIL;
 
 	step_begin();
 	changes = outbox_take(push->server, ROUND_ROWS);
@@ -1110,11 +1163,14 @@ push_round(Push *push)
 	rows = drop_unnamed(push_rows_of(push, fold_changes(changes)));
 	rows = drop_nothing(push, rows);
 	rows = drop_locked(rows);
-	fill_known_ids(rows);
-	ready = choose_ready(rows);
-	if (ready != NIL && !check_records(push, ready))
+	push_fill_known_ids(rows);
+	ready = choose_ready(rows, &waiting);
+	if (ready == NIL)
+		refuse_waiting(push, waiting);
+	else if (!check_records(push, ready))
 	{
 		send_rows(push, ready);
+		forget_checked(push, ready);
 		(void) replace_ids(push);
 	}
 	log_round(push);
@@ -1158,16 +1214,26 @@ guarded_round(Push *push)
 	return more;
 }
 
+static bool
+run_is_long(const Push *push)
+{
+	return GetCurrentTimestamp() - push->started > RUN_TIME;
+}
+
 TimestampTz
 push_run(Cycle *cycle)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "sync push",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	Push	   *push = palloc0(sizeof(Push));
+	MemoryContext context;
+	MemoryContext old;
+	Push	   *push;
 	volatile TimestampTz again = 0;
 
+	if (!step_lock_try(LOCK_PUSH, cycle->org->server->serverid))
+		return 0;
+	context = AllocSetContextCreate(CurrentMemoryContext, "sync push",
+									ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	push = palloc0(sizeof(Push));
 	push->cycle = cycle;
 	push->org = cycle->org;
 	push->server = cycle->org->server->name;
@@ -1177,16 +1243,15 @@ push_run(Cycle *cycle)
 	push->started = GetCurrentTimestamp();
 	push->calls = cycle_calls(push->org);
 	create_checked(push);
-	if (!step_lock_try(LOCK_PUSH, push->org->server->serverid))
-		return 0;
 	pgstat_report_activity(STATE_RUNNING, "pushing changes");
 	PG_TRY();
 	{
-		again = push_resolve_doubts(push);
+		push_resolve_doubts(push);
 		(void) replace_ids(push);
-		while (guarded_round(push))
+		while (guarded_round(push) && !run_is_long(push))
 			;
-		if (replace_ids(push) > 0)
+		again = push_doubts_due(push->server);
+		if (replace_ids(push) > 0 && again == 0)
 			again = GetCurrentTimestamp() + REPLACE_RETRY;
 	}
 	PG_FINALLY();

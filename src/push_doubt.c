@@ -6,10 +6,14 @@
  * A create was recorded before it was sent (tables/outbox.h).  If its answer
  * did not come (a broken connection, a time-out, 5xx, or the end of this
  * process or server at that moment), the records may exist or not.  They are
- * looked for in the org: created by our login since the attempt began, with
- * the values that were sent.  What is found is done; what is not found is sent
- * again, but while no answer at all came only after the request can no longer
- * be running over there.
+ * looked for in the org, its recycle bin included: created by our login since
+ * the attempt began, with the values that were sent.  What is found is done;
+ * what is not found is sent again, but while no answer at all came only after
+ * the request can no longer be running over there.
+ *
+ * Automation of the org may have changed some of the values, so one that is
+ * like what was sent will do; but only when all rows of all attempts have had
+ * their choice of what is exactly theirs.
  *
  * A Bulk job is found by its recorded id.
  *
@@ -34,8 +38,16 @@
 /* The org's clock and ours may differ a little around the attempt. */
 #define LOOK_BACK		(2 * USECS_PER_MINUTE)
 
-/* While the request may still be running, the org is asked again so often. */
-#define LOOK_AGAIN		(5 * USECS_PER_SEC)
+/* The org is asked again ever more rarely, the longer the doubt lasts. */
+#define LOOK_MIN		(1 * USECS_PER_SEC)
+#define LOOK_MAX		(30 * USECS_PER_SEC)
+
+typedef enum Doubt
+{
+	DOUBT_SETTLED,
+	DOUBT_OPEN,
+	DOUBT_JOB_RUNS
+} Doubt;
 
 /* A record that may be the one that was sent. */
 typedef struct Candidate
@@ -91,7 +103,8 @@ read_candidates(Push *push, PushObject *target, List *names,
 									  soql_string(push->org->user_id)));
 	page = query_run(push->org->api,
 					 soql_select(names, target->object->object, conditions,
-								 "CreatedDate, Id", 0), false);
+								 "CreatedDate, Id", 0),
+					 target->object->has_isdeleted);
 	while (page)
 	{
 		for (int i = 0; i < page->nrecords; i++)
@@ -129,24 +142,38 @@ normal_datetime(char *json)
 static bool
 same_as_sent(const NetField *net, const char *theirs)
 {
-	StringInfoData quoted;
+	StringInfoData sent;
+	StringInfoData found;
 
-	if (theirs == NULL)
-		return fold_same(net->value, "null");
+	if (net->raw == NULL || theirs == NULL)
+		return net->raw == theirs;
 	if (net->bare)
-		return fold_same(net->value, theirs);
-	initStringInfo(&quoted);
-	json_append_string(&quoted, theirs);
-	return fold_same(net->value, normal_datetime(quoted.data));
+		return fold_same(net->raw, theirs);
+	initStringInfo(&sent);
+	json_append_string(&sent, net->raw);
+	initStringInfo(&found);
+	json_append_string(&found, theirs);
+	return fold_same(sent.data, normal_datetime(found.data));
+}
+
+/*
+ * A reference that the record does not have: in a circle of new rows one is
+ * sent without its references at first (push.c).
+ */
+static bool
+was_held_back(const SyncField *field, const char *theirs)
+{
+	return theirs == NULL && field->nillable && field->updateable &&
+		strcmp(field->type, "reference") == 0;
 }
 
 /*
  * How many of the values that were sent the record has; -1 if it cannot be it.
- * The org's automation may have changed some, but what Salesforce requires of
- * such a record must be there, and three of four.
+ * Exactly: all of them.  Otherwise what Salesforce requires of such a record
+ * must be there, and three of four.
  */
 static int
-likeness(const PushRow *row, const Candidate *candidate)
+likeness(const PushRow *row, const Candidate *candidate, bool exactly)
 {
 	int			same = 0;
 	int			sent = 0;
@@ -156,21 +183,25 @@ likeness(const PushRow *row, const Candidate *candidate)
 	{
 		NetField   *net = (NetField *) lfirst(lc);
 		SyncField  *field = push_field(row->target, net->column);
+		const char *theirs;
 
 		if (field == NULL || net->raw == NULL)
 			continue;
+		theirs = query_value(candidate->page, candidate->record,
+							 field->field);
+		if (was_held_back(field, theirs))
+			continue;
 		sent++;
-		if (same_as_sent(net, query_value(candidate->page, candidate->record,
-										  field->field)))
+		if (same_as_sent(net, theirs))
 			same++;
-		else if (!field->nillable && !field->defaulted)
+		else if (exactly || (!field->nillable && !field->defaulted))
 			return -1;
 	}
 	return same * 4 >= sent * 3 ? same : -1;
 }
 
 static Candidate *
-best_candidate(const PushRow *row, List *candidates)
+best_candidate(const PushRow *row, List *candidates, bool exactly)
 {
 	Candidate  *best = NULL;
 	int			best_likeness = -1;
@@ -183,7 +214,7 @@ best_candidate(const PushRow *row, List *candidates)
 
 		if (candidate->taken)
 			continue;
-		like = likeness(row, candidate);
+		like = likeness(row, candidate, exactly);
 		if (like > best_likeness)
 		{
 			best = candidate;
@@ -193,11 +224,29 @@ best_candidate(const PushRow *row, List *candidates)
 	return best;
 }
 
+/* References that the record was made without are still to be sent. */
+static void
+note_held_back(PushRow *row, const Candidate *found)
+{
+	ListCell   *lc;
+
+	foreach(lc, row->change->fields)
+	{
+		NetField   *net = (NetField *) lfirst(lc);
+		SyncField  *field = push_field(row->target, net->column);
+
+		if (field && net->raw &&
+			was_held_back(field, query_value(found->page, found->record,
+											 field->field)))
+			row->held_back = lappend(row->held_back, net);
+	}
+}
+
 /*
  * Marks the rows that were found as done; returns those that were not.
  */
 static List *
-match_rows(List *rows, List *candidates)
+match_rows(List *rows, List *candidates, bool exactly)
 {
 	List	   *missing = NIL;
 	ListCell   *lc;
@@ -205,7 +254,7 @@ match_rows(List *rows, List *candidates)
 	foreach(lc, rows)
 	{
 		PushRow    *row = (PushRow *) lfirst(lc);
-		Candidate  *found = best_candidate(row, candidates);
+		Candidate  *found = best_candidate(row, candidates, exactly);
 
 		if (found == NULL)
 		{
@@ -213,6 +262,7 @@ match_rows(List *rows, List *candidates)
 			continue;
 		}
 		found->taken = true;
+		note_held_back(row, found);
 		row->record.answered = true;
 		row->record.success = true;
 		row->record.new_id = found->id;
@@ -230,33 +280,34 @@ may_still_run(const OutboxAttempt *attempt)
 }
 
 /*
- * One attempt by Collections; true if it is settled.  Found rows leave it at
- * once; the others may wait.
+ * One attempt by Collections.  Found rows leave it at once; the others may
+ * wait, until they go out again.
  */
-static bool
+static Doubt
 look_up(Push *push, PushObject *target, const OutboxAttempt *attempt,
-		List *rows)
+		List *rows, bool exactly)
 {
-	List	   *candidates = read_candidates(push, target, sent_fields(rows),
-											 attempt->started);
-	List	   *missing = match_rows(rows, candidates);
-	List	   *found = list_difference_ptr(rows, missing);
-	bool		settled = missing == NIL || !attempt->may_run ||
-		!may_still_run(attempt);
+	bool		over = !attempt->may_run || !may_still_run(attempt);
+	List	   *candidates;
+	List	   *missing;
+	bool		settled;
 
+	if (!exactly && !over)
+		return DOUBT_OPEN;
+	candidates = read_candidates(push, target, sent_fields(rows),
+								 attempt->started);
+	missing = match_rows(rows, candidates, exactly);
+	settled = missing == NIL || !exactly;
 	step_begin();
-	push_note_outcomes(push, found, 0);
+	push_note_outcomes(push, list_difference_ptr(rows, missing), 0);
 	if (settled)
-	{
-		push_give_back(missing, attempt->attempt);
-		attempt_end(attempt->attempt);
-	}
+		push_note_outcomes(push, missing, attempt->attempt);
 	step_end();
-	return settled;
+	return settled ? DOUBT_SETTLED : DOUBT_OPEN;
 }
 
-static bool
-resolve(Push *push, const OutboxAttempt *attempt)
+static Doubt
+resolve(Push *push, const OutboxAttempt *attempt, bool exactly)
 {
 	List	   *changes;
 	List	   *rows;
@@ -269,23 +320,24 @@ resolve(Push *push, const OutboxAttempt *attempt)
 	step_end();
 	rows = push_rows_of(push, fold_changes(changes));
 	if (rows == NIL)
-		return true;
+		return DOUBT_SETTLED;
+	push_fill_known_ids(rows);
 	target = ((PushRow *) linitial(rows))->target;
 	if (attempt->job)
 	{
 		JobEnd		end = push_finish_job(push, target, attempt, rows);
 
 		if (end != JOB_UNKNOWN)
-			return end == JOB_SETTLED;
+			return end == JOB_SETTLED ? DOUBT_SETTLED : DOUBT_JOB_RUNS;
 	}
-	return look_up(push, target, attempt, rows);
+	return look_up(push, target, attempt, rows, exactly);
 }
 
-TimestampTz
+void
 push_resolve_doubts(Push *push)
 {
 	List	   *attempts;
-	bool		open = false;
+	List	   *open = NIL;
 	ListCell   *lc;
 
 	step_begin();
@@ -293,9 +345,56 @@ push_resolve_doubts(Push *push)
 	step_end();
 	foreach(lc, attempts)
 	{
-		if (!resolve(push, (OutboxAttempt *) lfirst(lc)))
-			open = true;
+		if (resolve(push, (OutboxAttempt *) lfirst(lc), true) == DOUBT_OPEN)
+			open = lappend(open, lfirst(lc));
 	}
+	foreach(lc, open)
+		(void) resolve(push, (OutboxAttempt *) lfirst(lc), false);
 	push->objects = NIL;
-	return open ? GetCurrentTimestamp() + LOOK_AGAIN : 0;
+}
+
+static TimestampTz
+next_look(const OutboxAttempt *attempt)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz since = attempt->in_doubt ? attempt->in_doubt : attempt->sent;
+	int64		pause = (now - since) / 4;
+
+	pause = Max(Min(pause, LOOK_MAX), LOOK_MIN);
+	if (attempt->may_run && may_still_run(attempt))
+		pause = Min(pause, since + push_answer_wait * USECS_PER_SEC - now);
+	return now + pause;
+}
+
+TimestampTz
+push_doubts_due(const char *server)
+{
+	TimestampTz due = 0;
+	List	   *attempts;
+	ListCell   *lc;
+
+	step_begin();
+	attempts = attempts_open(server);
+	step_end();
+	foreach(lc, attempts)
+	{
+		TimestampTz look = next_look((OutboxAttempt *) lfirst(lc));
+
+		due = due ? Min(due, look) : look;
+	}
+	return due;
+}
+
+TimestampTz
+push_unfinished(const char *server)
+{
+	TimestampTz due = push_doubts_due(server);
+	bool		waiting;
+
+	if (due)
+		return due;
+	step_begin();
+	waiting = identity_is_waiting(server);
+	step_end();
+	return waiting ? GetCurrentTimestamp() + LOOK_MIN : 0;
 }

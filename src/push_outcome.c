@@ -26,6 +26,7 @@
 
 #define RETRY_MIN	(1 * USECS_PER_SEC)
 #define RETRY_MAX	(10 * USECS_PER_MINUTE)
+#define MAX_BACKOFFS	13
 
 /*
  * For so many attempts the contact of a converted lead may still come in: the
@@ -38,7 +39,7 @@
 TimestampTz
 push_backoff(int attempts)
 {
-	int64		delay = RETRY_MIN << Min(attempts, 12);
+	int64		delay = RETRY_MIN << Min(attempts, MAX_BACKOFFS - 1);
 
 	delay = Min(delay, RETRY_MAX);
 	delay -= delay / 2 * (random() % 1000) / 1000;
@@ -172,8 +173,22 @@ note_converted(PushRow *row)
 	note_refused(row);
 }
 
+/*
+ * Rows that went together and failed together go together again, in one call
+ * rather than one by one.
+ */
+static TimestampTz
+next_attempt(TimestampTz *next, int attempts)
+{
+	int			n = Min(attempts, MAX_BACKOFFS - 1);
+
+	if (next[n] == 0)
+		next[n] = push_backoff(attempts);
+	return next[n];
+}
+
 static void
-note_failed(PushRow *row)
+note_failed(PushRow *row, TimestampTz *next)
 {
 	NetChange  *change = row->change;
 
@@ -182,7 +197,7 @@ note_failed(PushRow *row)
 		case RECORD_RETRY:
 		case RECORD_CHANGED:
 			outbox_again(change->seqs, change->nseqs,
-						 push_backoff(change->attempts));
+						 next_attempt(next, change->attempts));
 			break;
 		case RECORD_GONE:
 			note_gone(row);
@@ -278,6 +293,7 @@ push_note_outcomes(Push *push, List *rows, int64 attempt)
 	List	   *done = NIL;
 	List	   *provisional = NIL;
 	List	   *ids = NIL;
+	TimestampTz next[MAX_BACKOFFS] = {0};
 	ListCell   *lc;
 
 	foreach(lc, rows)
@@ -286,14 +302,14 @@ push_note_outcomes(Push *push, List *rows, int64 attempt)
 
 		if (!row->record.answered)
 			outbox_again(row->change->seqs, row->change->nseqs,
-						 push_backoff(row->change->attempts));
+						 next_attempt(next, row->change->attempts));
 		else if (row->record.success)
 		{
 			note_done(row, &provisional, &ids);
 			done = lappend(done, row);
 		}
 		else
-			note_failed(row);
+			note_failed(row, next);
 	}
 	if (rows != NIL)
 		note_all_done(push, ((PushRow *) linitial(rows))->target, done,

@@ -364,6 +364,7 @@ do_push(ServerWorker *w)
 {
 	Cycle		cycle = {0};
 
+	w->push_again = 0;
 	cycle.org = current_org(w);
 	cycle.run = new_run();
 	w->push_again = push_run(&cycle);
@@ -640,6 +641,8 @@ push_turn(ServerWorker *w)
 	step_begin();
 	due = outbox_is_due(w->server->name);
 	step_end();
+	if (w->push_again == 0)
+		w->push_again = push_unfinished(w->server->name);
 	if (!due && (w->push_again == 0 || w->push_again > now))
 		return false;
 	guarded(w, do_push);
@@ -707,6 +710,8 @@ server_turn(ServerWorker *w)
 {
 	TimestampTz copy_due;
 	TimestampTz object_due;
+	TimestampTz retry;
+	bool		ran_cycle = false;
 
 	read_server(w);
 	if (w->server == NULL || !w->server->running)
@@ -738,13 +743,18 @@ server_turn(ServerWorker *w)
 		if (w->server == NULL)
 			return -1;
 		object_due = next_object_due(w);
+		ran_cycle = true;
 	}
 	copy_due = w->server->retry_at > GetCurrentTimestamp() ? 0 :
 		keep_copying(w);
 	w->next_turn = GetCurrentTimestamp() + 1000 *
 		until(Max(w->server->next_cycle, w->server->retry_at), object_due,
 			  copy_due);
-	return until(w->next_turn, w->push_again, 0);
+	/* Whoever woke us while we waited for the org's answers: look again. */
+	if (ran_cycle)
+		return 0;
+	retry = w->server->retry_at > GetCurrentTimestamp() ? w->server->retry_at : 0;
+	return until(w->next_turn, w->push_again, retry);
 }
 
 static void

@@ -313,6 +313,22 @@ identity_replace(const char *server, List **refused)
 	return left + list_length(*refused);
 }
 
+bool
+identity_is_waiting(const char *server)
+{
+	SqlScope	sql;
+	bool		waiting;
+
+	sql_begin(&sql);
+	waiting = sql_run(&sql,
+					  "SELECT FROM sync.local_id l"
+					  " JOIN sync.object o USING (relation)"
+					  " WHERE NOT l.replaced AND o.server = $1 AND o.enabled"
+					  " LIMIT 1", "n", server) > 0;
+	sql_end(&sql);
+	return waiting;
+}
+
 static List *
 look_up(List *keys, const char *statement)
 {

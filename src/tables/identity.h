@@ -25,6 +25,8 @@
  * *refused, one that somebody has locked is left, too; others go on.  Returns
  * how many are left.
  *
+ * identity_is_waiting: whether any are.
+ *
  * identity_known: the ids of provisional ids as far as there are any: a list
  * of char * parallel to provisional, NULL for none.
  *
@@ -37,6 +39,7 @@
  */
 extern void identity_given(Oid relid, List *provisional, List *ids);
 extern int	identity_replace(const char *server, List **refused);
+extern bool identity_is_waiting(const char *server);
 extern List *identity_known(List *provisional);
 extern List *identity_taken(List *ids);
 extern void identity_drop(Oid relid, const char *provisional);

@@ -29,6 +29,11 @@
 	"c.state = 'p' AND c.attempt IS NULL" \
 	" AND (c.next_attempt IS NULL OR c.next_attempt <= clock_timestamp())"
 
+/* The record exists, but the row has not got its id yet. */
+#define HAS_ID_TO_COME \
+	"EXISTS (SELECT FROM sync.local_id l" \
+	" WHERE l.provisional = c.id AND NOT l.replaced)"
+
 bool
 outbox_is_due(const char *server)
 {
@@ -40,7 +45,7 @@ outbox_is_due(const char *server)
 				  "SELECT FROM sync.change c"
 				  " JOIN sync.object o ON o.relation = c.relation"
 				  " WHERE o.server = $1 AND o.enabled AND " IS_DUE
-				  " LIMIT 1", "n", server) > 0;
+				  " AND NOT " HAS_ID_TO_COME " LIMIT 1", "n", server) > 0;
 	sql_end(&sql);
 	return due;
 }
@@ -121,6 +126,7 @@ outbox_take(const char *server, int max_changes)
 								   " WHERE o.server = $1 AND o.enabled)"
 								   " WINDOW w AS (PARTITION BY c.relation, c.id)) AS c"
 								   " WHERE c.first IS NOT NULL AND NOT c.sent"
+								   " AND NOT " HAS_ID_TO_COME
 								   " ORDER BY c.first, c.seq LIMIT $2",
 								   "ni", server, max_changes));
 	sql_end(&sql);
@@ -220,6 +226,28 @@ outbox_of_gone(Oid relid)
 	changes = read_changes(&sql, sql_run(&sql, statement, "o", relid));
 	sql_end(&sql);
 	return changes;
+}
+
+List *
+outbox_dangling(List *ids)
+{
+	SqlScope	sql;
+	List	   *dangling = NIL;
+	uint64		n;
+
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				"SELECT CASE WHEN EXISTS"
+				" (SELECT FROM sync.change c WHERE c.id = u.id)"
+				" OR EXISTS (SELECT FROM sync.local_id l"
+				" WHERE l.provisional = u.id) THEN NULL ELSE u.id END"
+				" FROM unnest($1) WITH ORDINALITY AS u (id, n)"
+				" ORDER BY u.n", "T", ids);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+		dangling = lappend(dangling, sql_text(&sql, i, 1));
+	sql_end(&sql);
+	return dangling;
 }
 
 /* What was said of the row when it was refused goes with its changes. */

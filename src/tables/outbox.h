@@ -32,13 +32,14 @@ typedef struct OutboxChange
  * outbox_next: when something will be due that is not now; 0 = nothing.
  * outbox_take: the changes of the rows that are due, at most so many, oldest
  * rows first, those of a row together and in the order in which they were made.  Rows with a change
- * in an open attempt are not due; refused changes come along with later ones
+ * in an open attempt are not due, nor are those that wait for their id; refused changes come along with later ones
  * of their row.
  * outbox_of_attempt: the changes that were sent with it.
  * outbox_of_rows: changes of rows that stand in the stage; outbox_of_ids: of
  * rows with these ids; outbox_change: one, unless it has been sent; NULL
  * otherwise; outbox_of_gone: updates of rows that are no longer in
- * the table.
+ * the table; outbox_dangling: those of the ids (provisional ones) that nobody
+ * is going to create, the others NULL.
  */
 extern bool outbox_is_due(const char *server);
 extern TimestampTz outbox_next(const char *server);
@@ -47,6 +48,7 @@ extern List *outbox_of_attempt(int64 attempt);
 extern List *outbox_of_rows(Oid relid, Oid stage);
 extern List *outbox_of_ids(Oid relid, List *ids);
 extern List *outbox_of_gone(Oid relid);
+extern List *outbox_dangling(List *ids);
 
 /* What becomes of changes, by their numbers. */
 extern OutboxChange *outbox_change(int64 seq);
