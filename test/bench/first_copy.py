@@ -23,7 +23,7 @@ def wait_for_copier(db, server):
 
 
 def watched_copy(db, server):
-    """A copy whose memory is watched; -> MiB above idle of each phase.
+    """A copy whose memory is watched; -> MiB when idle, MiB of each phase.
 
     Idle is what the worker of the server holds, which has logged in and run a
     cycle.  The org writes its result meanwhile, so that no run that is timed
@@ -39,7 +39,7 @@ def watched_copy(db, server):
     watch.start()
     tables.wait_live(db, server)
     watch.join()
-    return {phase: value - idle for phase, value in watch.largest.items()}
+    return idle, watch.largest
 
 
 def ours(db, org, server):
