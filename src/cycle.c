@@ -470,8 +470,8 @@ apply_pulls(Cycle *cycle, List *pulls, TimestampTz asked)
 /*
  * Our share of the org's daily calls is used up: wait, visibly.
  */
-static void
-check_budget(const Cycle *cycle)
+void
+cycle_check_budget(const Cycle *cycle)
 {
 	const ServerOptions *server = cycle->org->server;
 	int64		limit = cycle->org->api->limit_max;
@@ -562,7 +562,7 @@ cycle_run(Cycle *cycle, const char *only)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 
-	check_budget(cycle);
+	cycle_check_budget(cycle);
 	PG_TRY();
 	{
 		List	   *objects = choose_objects(cycle, only);

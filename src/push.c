@@ -1088,6 +1088,7 @@ log_round(Push *push)
 			/* Calls are shared by all objects of a round: the first has them. */
 			c->calls = cycle_calls(push->org) - push->calls;
 			push->calls += c->calls;
+			catalog_rows_added(target->object, c->inserted - c->deleted);
 			catalog_log_whole(push->cycle->run, push->server,
 							  target->object->object, "push", push->started,
 							  c, "done");
@@ -1228,7 +1229,9 @@ push_run(Cycle *cycle)
 	Push	   *push;
 	volatile TimestampTz again = 0;
 
-	if (!step_lock_try(LOCK_PUSH, cycle->org->server->serverid))
+	if (cycle->now)
+		step_lock_wait(LOCK_PUSH, cycle->org->server->serverid);
+	else if (!step_lock_try(LOCK_PUSH, cycle->org->server->serverid))
 		return 0;
 	context = AllocSetContextCreate(CurrentMemoryContext, "sync push",
 									ALLOCSET_DEFAULT_SIZES);

@@ -367,6 +367,7 @@ do_push(ServerWorker *w)
 	w->push_again = 0;
 	cycle.org = current_org(w);
 	cycle.run = new_run();
+	cycle_check_budget(&cycle);
 	w->push_again = push_run(&cycle);
 	(void) cycle_count_calls(w->org);
 }
