@@ -86,14 +86,17 @@ def copy_figures(bench):
         memory_rows(bench, "1 M Leads", *watched)
         runs, rows = first_copy.against_file(bench.db, org, "big", RUNS)
         mine = median(r[0] for r in runs)
-        ratios = [r[0] / (r[1] + r[2]) for r in runs]
+        ratios = [r[0] / r[1] for r in runs]
+        cpu = [r[2] / r[3] for r in runs]
         bench.row(f"first copy, {rows:,} Leads, 40 columns, key, {{indexes}}".format(
             indexes=f"{len(tables.key_statements(bench.db, 'x', 'big.lead')) - 1} indexes"),
             f"{mine:.2f} s, {rows / mine:,.0f} rows/s")
         bench.row("... COPY of a local file, key and indexes",
-                  f"{median(r[1] for r in runs):.2f} + {median(r[2] for r in runs):.2f} s")
+                  f"{median(r[1] for r in runs):.2f} s")
         bench.row("... ratio", f"{median(ratios):.2f} ({spread(ratios)})",
                   "<= 1.10", median(ratios) <= 1.10)
+        bench.row("... ratio of the CPU time of the two processes",
+                  f"{median(cpu):.2f} ({spread(cpu)})")
 
 
 def peer_for_increments(bench):

@@ -8,7 +8,7 @@ import tables
 
 SERVER = "out"
 PARTS = "capture commit calls latency cpu"
-COMMIT_SECONDS = 4
+COMMIT_SECONDS = 3
 LATENCIES = 400
 CPU_ROWS = 20000
 
@@ -47,10 +47,10 @@ def capture_figures(bench, runs):
 
 def commit_figures(bench, runs):
     found = capture.commits(bench.db, SERVER, runs, COMMIT_SECONDS)
-    ratios = [ours / plain for ours, plain in found]
+    ratios = [run["ours"] / run["plain"] for run in found]
     bench.row("commit of a single-row UPDATE with capture",
-              f"{median(run[0] for run in found):.3f} ms")
-    bench.row("... without any trigger", f"{median(run[1] for run in found):.3f} ms")
+              f"{median(run['ours'] for run in found):.3f} ms")
+    bench.row("... without any trigger", f"{median(run['plain'] for run in found):.3f} ms")
     bench.row("... ratio", f"{median(ratios):.2f} ({spread(ratios)})", "<= 1.15",
               median(ratios) <= 1.15)
 
@@ -66,14 +66,19 @@ def call_figures(bench, runs):
                   f"{median(run[1] for run in found):.1f} s")
 
 
+def high(times):
+    return times[int(len(times) * 0.99)]
+
+
 def latency_figures(bench, seed):
     found = outgoing.latencies(bench.db, bench.orgs[SERVER], SERVER, LATENCIES, seed)
-    times = sorted(run[0] * 1000 for run in found)
-    high = times[int(len(times) * 0.99)]
-    own = median(run[1] * 1000 for run in found)
-    bench.row(f"commit to changed record, median of {len(times)}",
-              f"{median(times):.1f} ms, {own:.1f} the org's", "<= 30 ms", median(times) <= 30)
-    bench.row("... 99th percentile", f"{high:.1f} ms", "<= 150 ms", high <= 150)
+    first, again = (sorted(run[0] * 1000 for run in turn) for turn in found)
+    own = median(run[1] * 1000 for run in found[0])
+    bench.row(f"commit to changed record, median of {len(first)}",
+              f"{median(first):.1f} ms, {own:.1f} the org's", "<= 30 ms", median(first) <= 30)
+    bench.row("... 99th percentile", f"{high(first):.1f} ms", "<= 150 ms", high(first) <= 150)
+    bench.row("... a row that was pushed since the last cycle",
+              f"{median(again):.1f} ms, 99th {high(again):.1f} ms")
 
 
 def cpu_figures(bench, runs):
@@ -105,7 +110,7 @@ def figures(bench, only, runs, seed):
     if "capture" in only:
         capture_figures(bench, max(runs, 5))
     if "commit" in only:
-        commit_figures(bench, max(runs, 5))
+        commit_figures(bench, max(runs, 9))
     if only & {"capture", "commit"}:
         capture.end(bench.db, SERVER)
     if "calls" in only:
