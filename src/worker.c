@@ -75,6 +75,12 @@ static int	naptime = 60;
  */
 #define WORKER_MIN_NAP_MS		100L
 
+/*
+ * Each stage is a table of its own, of which the system caches go on knowing
+ * that it is not there: kilobytes each time, for as long as a worker lives.
+ */
+#define TURNS_BETWEEN_RESETS	100
+
 /* A paused or idle worker looks at its tables at least so often. */
 #define WORKER_MAX_NAP_MS		60000
 
@@ -763,6 +769,7 @@ serve(Oid serverid)
 {
 	ServerWorker worker = {0};
 	MemoryContext turn;
+	int64		turns = 0;
 
 	if (!step_lock_try(LOCK_WORKER, serverid))
 		return;
@@ -794,6 +801,8 @@ serve(Oid serverid)
 		nap = server_turn(&worker);
 		if (nap < 0)
 			break;
+		if (++turns % TURNS_BETWEEN_RESETS == 0)
+			InvalidateSystemCaches();
 		pgstat_report_activity(STATE_IDLE, "");
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -868,6 +877,10 @@ now_once(const WorkerArgs *args)
 	SyncServer *server;
 	Cycle		cycle = {0};
 
+	/* A restored copy pauses before anything could be sent from it. */
+	step_begin();
+	(void) catalog_reconcile();
+	step_end();
 	step_begin();
 	server = catalog_server_by_oid(args->serverid);
 	step_end();
@@ -1028,6 +1041,8 @@ scout_databases(MemoryContext context)
 
 		args.task = WORKER_SCOUT;
 		args.dbid = lfirst_oid(lc);
+		/* Whom the workers that it starts tell of their end. */
+		args.notify_pid = MyProcPid;
 		if (!worker_launch(&args, &handle))
 			return;
 		(void) WaitForBackgroundWorkerShutdown(handle);
