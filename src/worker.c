@@ -366,7 +366,11 @@ do_push(ServerWorker *w)
 	cycle.org = current_org(w);
 	cycle.run = new_run();
 	w->push_again = push_run(&cycle);
-	(void) cycle_count_calls(w->org);
+	if (cycle_count_calls(w->org) == 0)
+		return;
+	step_begin();
+	server_recovered(w->server);
+	step_end();
 }
 
 /*
