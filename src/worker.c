@@ -651,6 +651,8 @@ push_turn(ServerWorker *w)
 		next = now + USECS_PER_SEC;
 	if (next)
 		w->push_again = w->push_again ? Min(w->push_again, next) : next;
+	if (w->push_again == 0)
+		w->push_again = push_unfinished(w->server->name);
 	return true;
 }
 
