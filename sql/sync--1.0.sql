@@ -160,7 +160,8 @@ CREATE TABLE sync.change (
 -- nobody sends it again without looking.
 CREATE TABLE sync.attempt (
     attempt  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    server   name NOT NULL,
+    server   name NOT NULL
+        REFERENCES sync.server ON UPDATE CASCADE ON DELETE CASCADE,
     object   text NOT NULL,
     verb     text NOT NULL,          -- create, update, upsert, delete
     started  timestamptz NOT NULL,   -- by the org's clock
@@ -620,5 +621,6 @@ GRANT USAGE ON SCHEMA sync TO PUBLIC;
 GRANT EXECUTE ON FUNCTION sync.applying(), sync.own_write(), sync.refuse_write(),
     sync.capture(), sync.refuse_truncate(), sync.provisional_id() TO PUBLIC;
 GRANT EXECUTE ON FUNCTION sync.resolve(text) TO PUBLIC;
-GRANT SELECT ON sync.status, sync.log, sync.failures, sync.usage, sync.outbox,
-    sync.conflicts, sync.backlog TO pg_monitor;
+-- Not the outbox and the conflicts, which hold values of rows.
+GRANT SELECT ON sync.status, sync.log, sync.failures, sync.usage, sync.backlog
+    TO pg_monitor;

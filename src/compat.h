@@ -17,6 +17,7 @@
 #include "commands/copy.h"
 #include "fmgr.h"
 #include "parser/parse_type.h"
+#include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/acl.h"

@@ -73,8 +73,8 @@ cycle_count_calls(Org *org)
 	return total;
 }
 
-static int64
-calls_so_far(const Org *org)
+int64
+cycle_calls(const Org *org)
 {
 	int64		total = 0;
 
@@ -185,7 +185,7 @@ run_step(Step *step, void (*do_step) (Step *step))
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Org		   *org = step->cycle->org;
-	int64		calls = calls_so_far(org);
+	int64		calls = cycle_calls(org);
 	volatile bool done = false;
 
 	memset(&org->api->error, 0, sizeof(ApiError));
@@ -195,7 +195,7 @@ run_step(Step *step, void (*do_step) (Step *step))
 	PG_TRY();
 	{
 		do_step(step);
-		step->counts.calls = calls_so_far(org) - calls;
+		step->counts.calls = cycle_calls(org) - calls;
 		step_begin();
 		log_step(step, "done");
 		if (step->object->has_failures && strcmp(step->operation, "schema") != 0)
@@ -217,7 +217,7 @@ run_step(Step *step, void (*do_step) (Step *step))
 			PG_RE_THROW();
 		FlushErrorState();
 		step_abort();
-		step->counts.calls = calls_so_far(org) - calls;
+		step->counts.calls = cycle_calls(org) - calls;
 		step->log_idle = true;
 		step_begin();
 		log_step(step, error->message);
@@ -402,7 +402,8 @@ ask_everything(Cycle *cycle, List *pulls)
 	{
 		Pull	   *pull = (Pull *) lfirst(lc);
 
-		if (!cycle->now && !pull_has_changes(pull))
+		if (!cycle->now && !pull_has_changes(pull) &&
+			!pull->object->has_refused)
 			continue;
 		step_begin();
 		pull->fields = catalog_fields(pull->object);
@@ -469,8 +470,8 @@ apply_pulls(Cycle *cycle, List *pulls, TimestampTz asked)
 /*
  * Our share of the org's daily calls is used up: wait, visibly.
  */
-static void
-check_budget(const Cycle *cycle)
+void
+cycle_check_budget(const Cycle *cycle)
 {
 	const ServerOptions *server = cycle->org->server;
 	int64		limit = cycle->org->api->limit_max;
@@ -536,7 +537,7 @@ static void
 pull_objects(Cycle *cycle, List *objects)
 {
 	TimestampTz started = GetCurrentTimestamp();
-	int64		calls = calls_so_far(cycle->org);
+	int64		calls = cycle_calls(cycle->org);
 	List	   *pulls = NIL;
 	ListCell   *lc;
 
@@ -549,7 +550,7 @@ pull_objects(Cycle *cycle, List *objects)
 		pulls = lappend(pulls, pull);
 	}
 	ask_everything(cycle, pulls);
-	log_questions(cycle, started, calls_so_far(cycle->org) - calls);
+	log_questions(cycle, started, cycle_calls(cycle->org) - calls);
 	apply_pulls(cycle, pulls, started);
 }
 
@@ -561,7 +562,7 @@ cycle_run(Cycle *cycle, const char *only)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 
-	check_budget(cycle);
+	cycle_check_budget(cycle);
 	PG_TRY();
 	{
 		List	   *objects = choose_objects(cycle, only);

@@ -38,7 +38,10 @@ typedef struct Cycle
  * object, with the time of the next try; the error must have been caught and
  * its transaction ended.
  *
+ * cycle_check_budget: ERROR when our share of the org's daily calls is used up.
+ *
  * cycle_count_calls: adds the calls made since the last time to sync.calls.
+ * cycle_calls: how many those are.
  */
 extern void cycle_run(Cycle *cycle, const char *object);
 extern void cycle_pull_object(Cycle *cycle, SyncObject *object);
@@ -46,6 +49,8 @@ extern bool cycle_copy(Cycle *cycle, const char *object);
 extern void cycle_failed(const char *server, const SyncObject *object,
 						 const char *operation, int failures,
 						 const struct ErrorData *error, Org *org);
+extern void cycle_check_budget(const Cycle *cycle);
 extern int64 cycle_count_calls(Org *org);
+extern int64 cycle_calls(const Org *org);
 
 #endif							/* SYNC_CYCLE_H */

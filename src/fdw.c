@@ -390,7 +390,7 @@ server_options_by_oid(Oid serverid)
 
 /* The user mapping that the server logs in with, or NULL. */
 static HeapTuple
-find_mapping(const ServerOptions *server)
+search_mapping(const ServerOptions *server)
 {
 	HeapTuple	tuple = SearchSysCache2(USERMAPPINGUSERSERVER,
 										ObjectIdGetDatum(server->owner),
@@ -400,6 +400,14 @@ find_mapping(const ServerOptions *server)
 		tuple = SearchSysCache2(USERMAPPINGUSERSERVER,
 								ObjectIdGetDatum(InvalidOid),
 								ObjectIdGetDatum(server->serverid));
+	return tuple;
+}
+
+static HeapTuple
+find_mapping(const ServerOptions *server)
+{
+	HeapTuple	tuple = search_mapping(server);
+
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -484,7 +492,7 @@ server_credentials(const ServerOptions *server, Oid *mapping_user)
 char *
 credentials_version(const ServerOptions *server)
 {
-	HeapTuple	mapping = find_mapping(server);
+	HeapTuple	mapping = search_mapping(server);
 	HeapTuple	row = SearchSysCache1(FOREIGNSERVEROID,
 									  ObjectIdGetDatum(server->serverid));
 	char	   *result;
@@ -492,6 +500,11 @@ credentials_version(const ServerOptions *server)
 	if (!HeapTupleIsValid(row))
 		elog(ERROR, "cache lookup failed for foreign server %u",
 			 server->serverid);
+	if (!HeapTupleIsValid(mapping))
+	{
+		ReleaseSysCache(row);
+		return pstrdup("none");
+	}
 	result = psprintf("%u.%u.%u",
 					  ((Form_pg_user_mapping) GETSTRUCT(mapping))->oid,
 					  HeapTupleHeaderGetRawXmin(mapping->t_data),

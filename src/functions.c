@@ -84,7 +84,7 @@ name_arg(FunctionCallInfo fcinfo, int n)
 
 /* The server named by the first argument; the caller must own it. */
 static ServerOptions *
-own_server(FunctionCallInfo fcinfo)
+named_server(FunctionCallInfo fcinfo)
 {
 	ServerOptions *server;
 
@@ -94,7 +94,15 @@ own_server(FunctionCallInfo fcinfo)
 				 errmsg("the server must be named")));
 	server = server_options(NameStr(*PG_GETARG_NAME(0)));
 	require_server_owner(server);
-	/* It may have been renamed, or restored, a moment ago. */
+	return server;
+}
+
+/* The same, to be configured: it may have been renamed or restored just now. */
+static ServerOptions *
+own_server(FunctionCallInfo fcinfo)
+{
+	ServerOptions *server = named_server(fcinfo);
+
 	(void) catalog_reconcile();
 	return server;
 }
@@ -853,8 +861,6 @@ give_up_change(const SyncObject *object, const OutboxChange *change)
 	ListCell   *lc;
 
 	outbox_done(&change->seq, 1);
-	catalog_records_recovered(object->server, object->object, "push",
-							  list_make1(change->id));
 	if (change->operation != 'I')
 	{
 		catalog_read_again(object, change->id);
@@ -941,21 +947,57 @@ return_log(RowsOut *out, int64 run)
 Datum
 sync_now(PG_FUNCTION_ARGS)
 {
-	ServerOptions *server = own_server(fcinfo);
+	ServerOptions *server = named_server(fcinfo);
 	char	   *name = text_arg(fcinfo, 1);
 	RowsOut    *out = rows_begin(fcinfo);
+	SyncServer *known = catalog_server_by_oid(server->serverid);
 	WorkerArgs	args = {0};
 
+	/*
+	 * The cycle would wait for what this transaction has locked, and this one
+	 * waits for the cycle.
+	 */
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("sync.now cannot run in a transaction that has written something"),
+				 errhint("Commit first.")));
+	if (known)
+		server->name = known->name;
 	require_enabled(server);
 	args.task = WORKER_NOW;
 	args.serverid = server->serverid;
-	args.number = catalog_next_run();
 	if (name)
 		strlcpy(args.object, synced_object(server, name)->object,
 				WORKER_OBJECT_LEN);
+	args.number = catalog_next_run();
 	worker_run_and_wait(&args);
 	return_log(out, args.number);
 	return (Datum) 0;
+}
+
+/* Tables of servers that are no more become ordinary ones. */
+static void
+release_tables(void)
+{
+	SqlScope	sql;
+	List	   *relids = NIL;
+	uint64		n;
+	ListCell   *lc;
+
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				"SELECT o.relation::oid FROM sync.object o"
+				" JOIN sync.server s USING (server)"
+				" JOIN pg_catalog.pg_class c ON c.oid = o.relation"
+				" WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server f"
+				" WHERE f.srvname = s.server OR f.oid = s.serverid)", "");
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+		relids = lappend_oid(relids, (Oid) sql_int(&sql, i, 1));
+	sql_end(&sql);
+	foreach(lc, relids)
+		schema_release(lfirst_oid(lc));
 }
 
 /*
@@ -968,6 +1010,7 @@ sync_dropped(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		elog(ERROR, "not fired by event trigger manager");
+	release_tables();
 	sql_begin(&sql);
 	(void) sql_run(&sql,
 				   "DELETE FROM sync.object o"
@@ -991,8 +1034,12 @@ sync_dropped(PG_FUNCTION_ARGS)
 				   " WHERE s.server = l.server)", "");
 	(void) sql_run(&sql,
 				   "DELETE FROM sync.change c"
-				   " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class r"
-				   " WHERE r.oid = c.relation)", "");
+				   " WHERE NOT EXISTS (SELECT FROM sync.object o"
+				   " WHERE o.relation = c.relation)", "");
+	(void) sql_run(&sql,
+				   "DELETE FROM sync.conflicts c"
+				   " WHERE NOT EXISTS (SELECT FROM sync.server s"
+				   " WHERE s.server = c.server)", "");
 	sql_end(&sql);
 	catalog_changed();
 	PG_RETURN_NULL();

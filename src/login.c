@@ -282,7 +282,7 @@ login_by_worker(const ServerOptions *server, int64 seen_generation)
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 				 errmsg("could not log in to server \"%s\"", server->name),
 				 errdetail("The background worker that was to log in ended without a result."),
-				 errhint("The server log says why.")));
+				 errhint("If server or user mapping were created in this transaction, commit first. Otherwise the server log says why.")));
 	if (session->access_token == NULL)
 		raise_stored_error(session);
 }

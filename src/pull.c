@@ -850,8 +850,16 @@ void
 pull_apply(Pull *pull, Org *org, TimestampTz started, TimestampTz due,
 		   bool immediately, SyncCounts *counts)
 {
-	Work	   *work = create_work(pull, org, started, counts);
+	Work	   *work;
 
+	/* Rows may be read though none has changed. */
+	if (pull->fields == NIL && pull->object->has_refused)
+	{
+		step_begin();
+		pull->fields = catalog_fields(pull->object);
+		step_end();
+	}
+	work = create_work(pull, org, started, counts);
 	check_refusal(work, pull->updated);
 	check_refusal(work, pull->deleted);
 	check_refusal(work, pull->visible);

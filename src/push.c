@@ -144,8 +144,8 @@ push_object(Push *push, Oid relid)
 }
 
 /* The object's lock for this round; false if another process is at it. */
-static bool
-lock_target(PushObject *target)
+bool
+push_lock(PushObject *target)
 {
 	if (!target->locked)
 		target->locked = step_lock_try(LOCK_OBJECT, target->object->relid);
@@ -403,6 +403,45 @@ changed_ids(Push *push, PushObject *target, List *ids)
 	return changed;
 }
 
+/* Brings in what has changed of these records; returns which may have. */
+static List *
+bring_changed(Push *push, PushObject *target, List *ids)
+{
+	List	   *changed = NIL;
+	List	   *some = NIL;
+	SyncCounts	pulled = {0};
+	int			i = 0;
+	ListCell   *lc;
+
+	if (list_length(ids) > push_bulk_threshold)
+	{
+		/* So many that reading what is new costs less than asking for each. */
+		cycle_pull_object(push->cycle, target->object);
+		return ids;
+	}
+	foreach(lc, ids)
+	{
+		some = lappend(some, lfirst(lc));
+		if (++i % STAMPS_PER_QUERY == 0 || i == list_length(ids))
+		{
+			changed = list_concat(changed, changed_ids(push, target, some));
+			some = NIL;
+		}
+	}
+	if (changed != NIL)
+		pull_records(push->org, target->object, changed, &pulled);
+	return changed;
+}
+
+/* A field is gone from the org; the next round does without it. */
+static void
+evolve_once(Push *push, SyncObject *object)
+{
+	push->evolved = true;
+	object->describe_tag = NULL;
+	(void) evolve_object(push->org, object);
+}
+
 /*
  * Looks at the records of the rows, and brings in what has changed; true if
  * anything had, since then the outbox may have changed as well.
@@ -410,33 +449,32 @@ changed_ids(Push *push, PushObject *target, List *ids)
 static bool
 check_target(Push *push, PushObject *target, List *ids)
 {
-	List	   *changed = NIL;
-	SyncCounts	pulled = {0};
+	MemoryContext context = CurrentMemoryContext;
+	ApiError   *error = &push->org->api->error;
+	List	   *volatile changed = NIL;
+	volatile bool outdated = false;
 	ListCell   *lc;
 
-	if (list_length(ids) > push_bulk_threshold)
+	memset(error, 0, sizeof(ApiError));
+	PG_TRY();
 	{
-		/* So many that reading what is new costs less than asking for each. */
-		cycle_pull_object(push->cycle, target->object);
-		changed = ids;
+		changed = bring_changed(push, target, ids);
 	}
-	else
+	PG_CATCH();
 	{
-		List	   *some = NIL;
-		int			i = 0;
-
-		foreach(lc, ids)
-		{
-			some = lappend(some, lfirst(lc));
-			if (++i % STAMPS_PER_QUERY == 0 || i == list_length(ids))
-			{
-				changed = list_concat(changed,
-									  changed_ids(push, target, some));
-				some = NIL;
-			}
-		}
-		if (changed != NIL)
-			pull_records(push->org, target->object, changed, &pulled);
+		if (push->evolved || error->status == 0 ||
+			error->refusal != API_SCHEMA)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		step_abort();
+		outdated = true;
+	}
+	PG_END_TRY();
+	if (outdated)
+	{
+		evolve_once(push, target->object);
+		return true;
 	}
 	foreach(lc, ids)
 		note_checked(push, (char *) lfirst(lc));
@@ -773,10 +811,7 @@ finish_refused(Push *push, PushCall *call, bool *settled)
 	}
 	if (refusal == API_SCHEMA && !push->evolved)
 	{
-		/* A field is gone from the org; the next round does without it. */
-		push->evolved = true;
-		call->target->object->describe_tag = NULL;
-		(void) evolve_object(push->org, call->target->object);
+		evolve_once(push, call->target->object);
 		return NIL;
 	}
 	if (refusal == API_LIMIT || refusal == API_LOGIN)
@@ -801,6 +836,7 @@ finish_call(Push *push, PushCall *call)
 		if (settled)
 			return instead;
 	}
+	push_bring_contacts(push, call->rows);
 	step_begin();
 	if (in_doubt && call->attempt)
 		attempt_in_doubt(call->attempt, call->call.in_doubt_now);
@@ -960,7 +996,7 @@ drop_locked(List *rows)
 	{
 		PushRow    *row = (PushRow *) lfirst(lc);
 
-		if (lock_target(row->target))
+		if (push_lock(row->target))
 			left = lappend(left, row);
 	}
 	return left;
@@ -1006,9 +1042,15 @@ log_round(Push *push)
 		SyncCounts *c = &target->counts;
 
 		if (c->inserted + c->updated + c->deleted + c->skipped + c->failed > 0)
+		{
+			/* Calls are shared by all objects of a round: the first has them. */
+			c->calls = cycle_calls(push->org) - push->calls;
+			push->calls += c->calls;
+			catalog_rows_added(target->object, c->inserted - c->deleted);
 			catalog_log_whole(push->cycle->run, push->server,
 							  target->object->object, "push", push->started,
 							  c, "done");
+		}
 		memset(c, 0, sizeof(SyncCounts));
 	}
 	step_end();
@@ -1144,7 +1186,9 @@ push_run(Cycle *cycle)
 	Push	   *push;
 	volatile TimestampTz again = 0;
 
-	if (!step_lock_try(LOCK_PUSH, cycle->org->server->serverid))
+	if (cycle->now)
+		step_lock_wait(LOCK_PUSH, cycle->org->server->serverid);
+	else if (!step_lock_try(LOCK_PUSH, cycle->org->server->serverid))
 		return 0;
 	context = AllocSetContextCreate(CurrentMemoryContext, "sync push",
 									ALLOCSET_DEFAULT_SIZES);
@@ -1157,6 +1201,7 @@ push_run(Cycle *cycle)
 	push->round = AllocSetContextCreate(context, "sync push round",
 										ALLOCSET_DEFAULT_SIZES);
 	push->started = GetCurrentTimestamp();
+	push->calls = cycle_calls(push->org);
 	create_checked(push);
 	pgstat_report_activity(STATE_RUNNING, "pushing changes");
 	PG_TRY();

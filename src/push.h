@@ -50,6 +50,7 @@ typedef struct Push
 	List	   *objects;		/* of PushObject *, of the round */
 	struct HTAB *checked;		/* ids whose remote stamp was looked at */
 	TimestampTz started;
+	int64		calls;			/* that stand in the log */
 	bool		evolved;		/* the org's schema was looked at in this run */
 } Push;
 
@@ -62,6 +63,7 @@ typedef struct Push
 extern TimestampTz push_run(Cycle *cycle);
 
 /* push_outcome.c: what an answer means for the changes. */
+extern void push_bring_contacts(Push *push, List *rows);
 extern void push_note_outcomes(Push *push, List *rows, int64 attempt);
 extern void push_give_back(List *rows, int64 attempt);
 extern TimestampTz push_backoff(int attempts);
@@ -95,6 +97,7 @@ extern JobEnd push_finish_job(Push *push, PushObject *target,
 
 /* push.c, for the others */
 extern PushObject *push_object(Push *push, Oid relid);
+extern bool push_lock(PushObject *target);
 extern void push_fill_known_ids(List *rows);
 extern List *push_rows_of(Push *push, List *changes);
 extern int64 *push_numbers(List *rows, int *n);

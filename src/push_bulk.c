@@ -211,6 +211,7 @@ take_result(const IngestRow *result, void *arg)
 	uint64		key = row_key(job, result->values);
 	JobRow	   *entry = hash_search(job->rows, &key, HASH_FIND, NULL);
 	PushRow    *row;
+	ListCell   *lc;
 
 	if (entry == NULL || entry->rows == NIL)
 		return;
@@ -226,7 +227,9 @@ take_result(const IngestRow *result, void *arg)
 		return;
 	row->record.code = pstrdup(result->code ? result->code : "");
 	row->record.message = pstrdup(result->message ? result->message : "");
-	row->record.error_fields = list_copy(result->error_fields);
+	foreach(lc, result->error_fields)
+		row->record.error_fields = lappend(row->record.error_fields,
+										   pstrdup(lfirst(lc)));
 	row->record.refusal = result->refusal;
 }
 
@@ -257,6 +260,7 @@ finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
 				   take_result, job);
 	if (ingest->state == INGEST_FAILED)
 		refuse_rest(rows, ingest);
+	push_bring_contacts(push, rows);
 	step_begin();
 	push_note_outcomes(push, rows, attempt);
 	step_end();

@@ -19,12 +19,20 @@
 #include "mapping.h"
 #include "pull.h"
 #include "push.h"
+#include "step.h"
 #include "tables/identity.h"
 #include "tables/redirect.h"
+#include "tables/stamps.h"
 
 #define RETRY_MIN	(1 * USECS_PER_SEC)
 #define RETRY_MAX	(10 * USECS_PER_MINUTE)
 #define MAX_BACKOFFS	13
+
+/*
+ * For so many attempts the contact of a converted lead may still come in: the
+ * lead was converted after we looked, or somebody else is at the contacts.
+ */
+#define CONTACT_ATTEMPTS	5
 
 /* Doubles with each attempt, with jitter of a half, so that rows that met at a
  * lock do not meet again. */
@@ -131,6 +139,8 @@ note_gone(PushRow *row)
 
 /*
  * A converted lead cannot be changed; its contact can, where it has the fields.
+ * The contact may have to come in first.  The lead goes back to what it is in
+ * Salesforce.
  */
 static void
 note_converted(PushRow *row)
@@ -138,15 +148,25 @@ note_converted(PushRow *row)
 	NetChange  *change = row->change;
 	List	   *columns = NIL;
 	char	   *problem;
+	bool		later;
+	SyncObject *lead = row->target->object;
 	ListCell   *lc;
 
 	foreach(lc, change->fields)
 		columns = lappend(columns, ((NetField *) lfirst(lc))->column);
-	problem = redirect_to_contact(row->target->object, change->id, columns);
+	problem = redirect_to_contact(lead, change->id, columns, &later);
 	if (problem == NULL)
 	{
 		outbox_done(change->seqs, change->nseqs);
+		catalog_read_again(lead, change->id);
 		row->target->counts.updated++;
+		return;
+	}
+	if (later && change->attempts < CONTACT_ATTEMPTS)
+	{
+		outbox_again(change->seqs, change->nseqs,
+					 push_backoff(change->attempts));
+		catalog_cycle_at_once(lead->server);
 		return;
 	}
 	row->record.message = psprintf("%s (%s)", row->record.message, problem);
@@ -194,21 +214,76 @@ static void
 note_all_done(Push *push, PushObject *target, List *done, List *provisional,
 			  List *ids)
 {
-	List	   *records = NIL;
 	int64	   *seqs;
 	int			n;
-	ListCell   *lc;
 
 	if (done == NIL)
 		return;
-	foreach(lc, done)
-		records = lappend(records, ((PushRow *) lfirst(lc))->change->id);
 	seqs = push_numbers(done, &n);
 	outbox_done(seqs, n);
 	if (ids != NIL)
 		identity_given(target->object->relid, provisional, ids);
-	catalog_records_recovered(push->server, target->object->object, "push",
-							  records);
+}
+
+/* The contacts that these leads were converted to. */
+static List *
+contacts_of(const PushObject *leads, List *ids)
+{
+	List	   *contacts = NIL;
+	ListCell   *lc;
+
+	if (push_field(leads, "convertedcontactid") == NULL)
+		return NIL;
+	foreach(lc, stamps_column(leads->object->relid, "convertedcontactid", ids))
+	{
+		if (lfirst(lc))
+			contacts = lappend(contacts, lfirst(lc));
+	}
+	return contacts;
+}
+
+static List *
+converted_ids(List *rows)
+{
+	List	   *ids = NIL;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->record.answered && !row->record.success &&
+			row->record.refusal == RECORD_CONVERTED)
+			ids = lappend(ids, row->change->id);
+	}
+	return ids;
+}
+
+/*
+ * Before the outcomes of rows of one object are noted: the contacts of leads
+ * that turned out to be converted may be too new to have come in.
+ */
+void
+push_bring_contacts(Push *push, List *rows)
+{
+	List	   *ids = converted_ids(rows);
+	List	   *contacts;
+	SyncObject *object;
+	PushObject *target;
+	SyncCounts	counts = {0};
+
+	if (ids == NIL)
+		return;
+	step_begin();
+	contacts = contacts_of(((PushRow *) linitial(rows))->target, ids);
+	object = catalog_object(push->server, "Contact");
+	step_end();
+	if (contacts == NIL || object == NULL ||
+		object->direction != DIRECTION_BOTH)
+		return;
+	target = push_object(push, object->relid);
+	if (target && push_lock(target))
+		pull_records(push->org, target->object, contacts, &counts);
 }
 
 /* Rows of one object; in the caller's step. */

@@ -75,6 +75,12 @@ static int	naptime = 60;
  */
 #define WORKER_MIN_NAP_MS		100L
 
+/*
+ * Each stage is a table of its own, of which the system caches go on knowing
+ * that it is not there: kilobytes each time, for as long as a worker lives.
+ */
+#define TURNS_BETWEEN_RESETS	100
+
 /* A paused or idle worker looks at its tables at least so often. */
 #define WORKER_MAX_NAP_MS		60000
 
@@ -285,10 +291,12 @@ typedef struct ServerWorker
 	Org		   *org;			/* NULL: not open */
 	MemoryContext org_context;
 	List	   *copiers;		/* of CopierSlot * */
+	const char *copy_here;		/* object to be copied without a copier */
 	TimestampTz trimmed;
 	TimestampTz reconciled;
 	TimestampTz push_again;		/* 0 = when there is something new */
 	TimestampTz next_turn;		/* of all but pushing */
+	char	   *failed_with;	/* credentials version of the last failure */
 } ServerWorker;
 
 /* What a worker does that concerns the org as a whole. */
@@ -365,12 +373,40 @@ do_push(ServerWorker *w)
 	w->push_again = 0;
 	cycle.org = current_org(w);
 	cycle.run = new_run();
+	cycle_check_budget(&cycle);
 	w->push_again = push_run(&cycle);
 	if (cycle_count_calls(w->org) == 0)
 		return;
 	step_begin();
 	server_recovered(w->server);
 	step_end();
+}
+
+/* Within a step; in memory that outlives the turn. */
+static char *
+present_credentials(const ServerWorker *w)
+{
+	ServerOptions *server = server_options_by_oid(w->serverid);
+
+	return server ? MemoryContextStrdup(w->org_context,
+										credentials_version(server)) : NULL;
+}
+
+/* In a PG_CATCH: the error is the server's, and gone as an error. */
+static ErrorData *
+record_caught(const SyncServer *server, Org *org, MemoryContext caller)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(caller);
+	error = CopyErrorData();
+	EmitErrorReport();
+	FlushErrorState();
+	step_abort();
+	cycle_failed(server->name, NULL, "cycle", server->failures, error, org);
+	if (org)
+		(void) cycle_count_calls(org);
+	return error;
 }
 
 /*
@@ -387,18 +423,13 @@ guarded(ServerWorker *w, ServerTask task)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		EmitErrorReport();
-		FlushErrorState();
-		step_abort();
-		cycle_failed(w->server->name, NULL, "cycle", w->server->failures,
-					 error, w->org);
-		if (w->org)
-			(void) cycle_count_calls(w->org);
+		(void) record_caught(w->server, w->org, caller);
 		close_org(w);
+		step_begin();
+		if (w->failed_with)
+			pfree(w->failed_with);
+		w->failed_with = present_credentials(w);
+		step_end();
 	}
 	PG_END_TRY();
 }
@@ -453,37 +484,19 @@ forget_ended_copiers(ServerWorker *w)
  * increments wait, but done.
  */
 static void
-copy_here(ServerWorker *w, const char *object)
+do_copy(ServerWorker *w)
 {
-	MemoryContext caller = CurrentMemoryContext;
+	Cycle		cycle = {0};
 
 	ereport(LOG,
-			(errmsg("sync copies %s in the server's own worker", object),
+			(errmsg("sync copies %s in the server's own worker",
+					w->copy_here),
 			 errdetail("All background worker slots are in use."),
 			 errhint("Increase max_worker_processes.")));
-	PG_TRY();
-	{
-		Cycle		cycle = {0};
-
-		cycle.org = current_org(w);
-		cycle.run = new_run();
-		(void) cycle_copy(&cycle, object);
-		(void) cycle_count_calls(w->org);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		EmitErrorReport();
-		FlushErrorState();
-		step_abort();
-		cycle_failed(w->server->name, NULL, "cycle", w->server->failures,
-					 error, w->org);
-		close_org(w);
-	}
-	PG_END_TRY();
+	cycle.org = current_org(w);
+	cycle.run = new_run();
+	(void) cycle_copy(&cycle, w->copy_here);
+	(void) cycle_count_calls(w->org);
 }
 
 static void
@@ -508,7 +521,8 @@ start_copier(ServerWorker *w, const char *object)
 	{
 		pfree(slot);
 		MemoryContextSwitchTo(old);
-		copy_here(w, object);
+		w->copy_here = object;
+		guarded(w, do_copy);
 	}
 }
 
@@ -630,6 +644,7 @@ push_turn(ServerWorker *w)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next;
+	SyncServer *server;
 	bool		due;
 
 	if (w->server->retry_at > now)
@@ -645,7 +660,14 @@ push_turn(ServerWorker *w)
 	step_begin();
 	next = outbox_next(w->server->name);
 	due = outbox_is_due(w->server->name);
+	server = catalog_server_by_oid(w->serverid);
 	step_end();
+	/* An answer may call for a cycle. */
+	if (server && server->next_cycle <= now && server->retry_at <= now)
+	{
+		w->server->next_cycle = server->next_cycle;
+		w->next_turn = 0;
+	}
 	/* What could not be sent: its table is being copied, its parent refused. */
 	if (due)
 		next = now + USECS_PER_SEC;
@@ -654,6 +676,25 @@ push_turn(ServerWorker *w)
 	if (w->push_again == 0)
 		w->push_again = push_unfinished(w->server->name);
 	return true;
+}
+
+/* What failed with other options is tried with these at once. */
+static void
+forgive_altered(ServerWorker *w)
+{
+	char	   *present;
+
+	if (w->server == NULL || w->server->failures == 0 ||
+		w->failed_with == NULL)
+		return;
+	present = present_credentials(w);
+	if (present && strcmp(present, w->failed_with) != 0)
+	{
+		w->server->retry_at = 0;
+		w->server->next_cycle = 0;
+	}
+	if (present)
+		pfree(present);
 }
 
 /* The server's row, after renames and restores were followed. */
@@ -669,6 +710,7 @@ read_server(ServerWorker *w)
 		w->reconciled = now;
 	}
 	w->server = catalog_server_by_oid(w->serverid);
+	forgive_altered(w);
 	step_end();
 }
 
@@ -733,6 +775,7 @@ serve(Oid serverid)
 {
 	ServerWorker worker = {0};
 	MemoryContext turn;
+	int64		turns = 0;
 
 	if (!step_lock_try(LOCK_WORKER, serverid))
 		return;
@@ -764,6 +807,8 @@ serve(Oid serverid)
 		nap = server_turn(&worker);
 		if (nap < 0)
 			break;
+		if (++turns % TURNS_BETWEEN_RESETS == 0)
+			InvalidateSystemCaches();
 		pgstat_report_activity(STATE_IDLE, "");
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -795,15 +840,7 @@ copy_once(const WorkerArgs *args)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(TopMemoryContext);
-		error = CopyErrorData();
-		EmitErrorReport();
-		FlushErrorState();
-		step_abort();
-		cycle_failed(server->name, NULL, "cycle", server->failures, error,
-					 cycle.org);
+		(void) record_caught(server, cycle.org, TopMemoryContext);
 	}
 	PG_END_TRY();
 	if (cycle.org)
@@ -846,6 +883,10 @@ now_once(const WorkerArgs *args)
 	SyncServer *server;
 	Cycle		cycle = {0};
 
+	/* A restored copy pauses before anything could be sent from it. */
+	step_begin();
+	(void) catalog_reconcile();
+	step_end();
 	step_begin();
 	server = catalog_server_by_oid(args->serverid);
 	step_end();
@@ -860,15 +901,8 @@ now_once(const WorkerArgs *args)
 	PG_CATCH();
 	{
 		SyncCounts	counts = {0};
-		ErrorData  *error;
+		ErrorData  *error = record_caught(server, cycle.org, caller);
 
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		EmitErrorReport();
-		FlushErrorState();
-		step_abort();
-		cycle_failed(server->name, NULL, "cycle", server->failures, error,
-					 cycle.org);
 		step_begin();
 		catalog_log_whole(cycle.run, server->name, NULL, "cycle", started,
 						  &counts, error->message);
@@ -1013,6 +1047,8 @@ scout_databases(MemoryContext context)
 
 		args.task = WORKER_SCOUT;
 		args.dbid = lfirst_oid(lc);
+		/* Whom the workers that it starts tell of their end. */
+		args.notify_pid = MyProcPid;
 		if (!worker_launch(&args, &handle))
 			return;
 		(void) WaitForBackgroundWorkerShutdown(handle);

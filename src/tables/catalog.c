@@ -619,6 +619,9 @@ catalog_log_trim(const char *server, TimestampTz before)
 {
 	RUN("DELETE FROM sync.log WHERE server = $1 AND started < $2"
 		" AND outcome <> 'running'", "nL", server, before);
+	RUN("DELETE FROM sync.conflicts WHERE server = $1"
+		" AND happened < least($2, now() - interval '90 days')",
+		"nL", server, before);
 	RUN("DELETE FROM sync.calls WHERE server = $1"
 		" AND hour < least($2, now() - interval '25 hours')",
 		"nL", server, before);
@@ -808,6 +811,27 @@ catalog_origin(void)
 	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
 }
 
+/* What happened is told under the server's new name. */
+static void
+follow_rename(SqlScope *sql)
+{
+	static const char *const tables[] = {"log", "failures", "calls",
+	"conflicts"};
+
+	if (sql_run(sql,
+				"SELECT FROM sync.server s JOIN pg_catalog.pg_foreign_server f"
+				" ON f.oid = s.serverid WHERE f.srvname <> s.server", "") == 0)
+		return;
+	for (size_t i = 0; i < lengthof(tables); i++)
+		(void) sql_run(sql,
+					   psprintf("UPDATE sync.%s t SET server = f.srvname"
+								" FROM sync.server s"
+								" JOIN pg_catalog.pg_foreign_server f"
+								" ON f.oid = s.serverid"
+								" WHERE t.server = s.server"
+								" AND f.srvname <> s.server", tables[i]), "");
+}
+
 bool
 catalog_reconcile(void)
 {
@@ -815,6 +839,7 @@ catalog_reconcile(void)
 	bool		paused;
 
 	sql_begin(&sql);
+	follow_rename(&sql);
 	/* Renamed: the oid is known, the name is not. */
 	(void) sql_run(&sql,
 				   "UPDATE sync.server s SET server = f.srvname"

@@ -250,10 +250,16 @@ outbox_dangling(List *ids)
 	return dangling;
 }
 
+/* What was said of the row when it was refused goes with its changes. */
 void
 outbox_done(const int64 *seqs, int n)
 {
-	RUN("DELETE FROM sync.change WHERE seq = ANY ($1)", "S", seqs, n);
+	RUN("WITH gone AS (DELETE FROM sync.change WHERE seq = ANY ($1)"
+		" RETURNING relation, id)"
+		" DELETE FROM sync.failures f"
+		" USING gone g JOIN sync.object o ON o.relation = g.relation"
+		" WHERE f.server = o.server AND f.object = o.object"
+		" AND f.operation = 'push' AND f.record = g.id", "S", seqs, n);
 }
 
 void
@@ -287,7 +293,7 @@ outbox_replace(const int64 *seqs, int n, char operation, const char *changes)
 	RUN("UPDATE sync.change SET operation = $2::\"char\", changes = $3::json"
 		" WHERE seq = $1", "ltt", seqs[n - 1], op, changes);
 	if (n > 1)
-		outbox_done(seqs, n - 1);
+		RUN("DELETE FROM sync.change WHERE seq = ANY ($1)", "S", seqs, n - 1);
 }
 
 void

@@ -62,12 +62,14 @@ write_contact(void *arg)
 }
 
 char *
-redirect_to_contact(const SyncObject *lead, const char *id, List *columns)
+redirect_to_contact(const SyncObject *lead, const char *id, List *columns,
+					bool *later)
 {
 	Redirect	r = {lead, NULL, id, columns, 0};
 	ErrorData  *error;
 	ListCell   *lc;
 
+	*later = false;
 	r.contact = catalog_object(lead->server, "Contact");
 	if (r.contact == NULL || r.contact->direction == DIRECTION_FROM)
 		return "the lead is converted, and contacts do not go to Salesforce";
@@ -84,6 +86,9 @@ redirect_to_contact(const SyncObject *lead, const char *id, List *columns)
 		return psprintf("the lead is converted, and its contact does not take the change: %s",
 						error->message);
 	if (r.changed == 0)
+	{
+		*later = true;
 		return "the lead is converted, and its contact is not here";
+	}
 	return NULL;
 }

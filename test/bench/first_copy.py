@@ -23,7 +23,7 @@ def wait_for_copier(db, server):
 
 
 def watched_copy(db, server):
-    """A copy whose memory is watched; -> MiB above idle of each phase.
+    """A copy whose memory is watched; -> MiB when idle, MiB of each phase.
 
     Idle is what the worker of the server holds, which has logged in and run a
     cycle.  The org writes its result meanwhile, so that no run that is timed
@@ -39,40 +39,42 @@ def watched_copy(db, server):
     watch.start()
     tables.wait_live(db, server)
     watch.join()
-    return {phase: value - idle for phase, value in watch.largest.items()}
+    return idle, watch.largest
 
 
 def ours(db, org, server):
+    """-> seconds, CPU seconds of the process that copies, rows."""
     tables.drop_leads(db, server)
     db.run("CHECKPOINT")
     tables.enable_leads(db, server)
+    cpu = procfs.cpu_until_end(wait_for_copier(db, server))
     tables.wait_live(db, server)
     began, ended, rows, _ = tables.last_step(db, server, "Lead", "copy")
-    return org.own_seconds(began, ended), rows
+    return org.own_seconds(began, ended), cpu, rows
 
 
 def from_file(db, server, file):
-    """Server-side COPY, then key and indexes; -> seconds of each, rows."""
+    """Server-side COPY, then key and indexes; -> seconds, CPU seconds, rows."""
     model = f"{server}.lead"
     tables.create_peer(db, "peer.lead", model)
     keys = tables.key_statements(db, "peer.lead", model)
     names = tables.columns(db, server)
     db.run("CHECKPOINT")
-    copying = db.seconds(tables.copy_statement("peer.lead", names, file))
-    building = db.seconds(*keys)
-    return copying, building, int(db.value("SELECT count(*) FROM peer.lead"))
+    cpu, seconds = db.cpu_and_seconds(
+        tables.copy_statement("peer.lead", names, file), *keys)
+    return seconds, cpu, int(db.value("SELECT count(*) FROM peer.lead"))
 
 
 def against_file(db, org, server, runs):
-    """-> for each run: ours, COPY, keys and indexes; rows."""
+    """-> for each run ours and theirs, in seconds and in CPU seconds; rows."""
     found = []
     file = org.newest_result()
     for _ in range(runs):
-        mine, rows = ours(db, org, server)
-        copying, building, peer_rows = from_file(db, server, file)
+        mine, my_cpu, rows = ours(db, org, server)
+        theirs, their_cpu, peer_rows = from_file(db, server, file)
         if rows != peer_rows:
             raise SystemExit(f"{rows} rows here, {peer_rows} there")
-        found.append((mine, copying, building))
+        found.append((mine, theirs, my_cpu, their_cpu))
     return found, rows
 
 
@@ -98,7 +100,7 @@ def has_scripted_peer(work):
 def against_scripted(db, org, server, work, runs):
     found = []
     for _ in range(runs):
-        mine, rows = ours(db, org, server)
+        mine, _, rows = ours(db, org, server)
         theirs, peer_rows = scripted(db, org, server, work)
         if rows != peer_rows:
             raise SystemExit(f"{rows} rows here, {peer_rows} there")

@@ -76,3 +76,13 @@ class Postgres:
         if len(found) != len(statements):
             sys.exit(f"psql told no times: {out}")
         return sum(float(ms) for ms in found) / 1000
+
+    def cpu_and_seconds(self, *statements):
+        """The same, and before it the time that the session was on a CPU."""
+        clock = "SELECT 'cpu ' || pg_read_file('/proc/self/schedstat');\n"
+        out = self.run(clock + "\\timing on\n" +
+                       "\n".join(f"{sql};" for sql in statements) +
+                       "\n\\timing off\n" + clock)
+        before, after = [int(cpu) for cpu in re.findall(r"^cpu (\d+)", out, re.MULTILINE)]
+        times = re.findall(r"^Time: ([0-9.]+) ms", out, re.MULTILINE)
+        return (after - before) / 1e9, sum(float(ms) for ms in times) / 1000

@@ -13,6 +13,17 @@ def cpu_seconds(pid):
         return int(file.read().split()[0]) / 1e9
 
 
+def cpu_until_end(pid):
+    """Waits until a process has ended; -> its CPU seconds when last seen."""
+    seconds = 0
+    try:
+        while True:
+            seconds = cpu_seconds(pid)
+            time.sleep(SAMPLE_SECONDS)
+    except (FileNotFoundError, ProcessLookupError):
+        return seconds
+
+
 def private_memory(pid):
     """RssAnon in MiB; None when the process is gone.  VmRSS would count what a
     process touched of the shared buffers."""

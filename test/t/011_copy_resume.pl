@@ -1,5 +1,6 @@
 
-# A first copy that is killed goes on with the page where it stopped: after the
+# A first copy that is killed goes on with the page where it stopped (commits of
+# pages are not waited for, so that the last one may be read again): after the
 # death of the copier, of the server, of the job, and with changes meanwhile.
 
 use strict;
@@ -65,7 +66,9 @@ wait_live($node, 'acme', what => 'live after kill -9 of the copier');
 sync_now($node, 'acme');
 same_rows($node, $org, 'acme', 'Lead', 'after kill -9 of the copier');
 is(scalar(grep { $_->{kind} eq 'bulk_query_create' } $org->calls), 1, 'with one job');
-is(scalar(pages()), 8, 'and no page read twice');
+cmp_ok(scalar(pages()), '<=', 9, 'and no page read twice but the last')
+  or diag(join "\n", map { "$_->{n} $_->{time} $_->{status} " . ($_->{fault} || '-') . " $_->{query}" }
+    $org->calls(kind => 'bulk_query_results'));
 drop_all();
 
 # kill -9 of the postmaster.
@@ -76,7 +79,9 @@ crash($node);
 wait_live($node, 'acme', what => 'live after kill -9 of the postmaster');
 same_rows($node, $org, 'acme', 'Lead', 'after kill -9 of the postmaster');
 is(scalar(grep { $_->{kind} eq 'bulk_query_create' } $org->calls), 1, 'with one job');
-is(scalar(pages()), 8, 'and no page read twice');
+cmp_ok(scalar(pages()), '<=', 9, 'and no page read twice but the last')
+  or diag(join "\n", map { "$_->{n} $_->{time} $_->{status} " . ($_->{fault} || '-') . " $_->{query}" }
+    $org->calls(kind => 'bulk_query_results'));
 drop_all();
 
 # The job is gone when the copy wants to go on: it begins again, and nothing is
