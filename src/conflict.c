@@ -38,7 +38,9 @@ typedef struct Resolution
 {
 	const SyncObject *object;
 	Stage	   *stage;
-	List	   *columns;		/* all that have pending changes */
+	List	   *fields;			/* of SyncField * */
+	List	   *columns;		/* all that have pending changes; with a
+								 * deletion among them, all there are */
 	List	  **keep;			/* ids whose own value stays, by column */
 	List	   *remove;			/* ids that leave the stage */
 } Resolution;
@@ -165,21 +167,50 @@ resolve_update(Resolution *r, NetChange *change, const IncomingRow *row)
 		store_change(change);
 }
 
+/*
+ * Whether somebody has changed the record since: a new stamp alone may come
+ * from a change that we sent before.  What follows from other fields, or from
+ * other records, is nobody's change.
+ */
+static bool
+changed_there(const Resolution *r, const NetChange *change,
+			  const IncomingRow *row)
+{
+	ListCell   *lc;
+
+	foreach(lc, r->fields)
+	{
+		SyncField  *known = (SyncField *) lfirst(lc);
+		NetField   *field = fold_field(change, known->attname);
+
+		if (known->updateable &&
+			!fold_same(field ? field->base : "null",
+					   row->values[column_number(r->columns,
+												 known->attname)]))
+			return true;
+	}
+	return false;
+}
+
 /* Deleted here; there it is alive, and perhaps changed since. */
 static void
 resolve_delete(Resolution *r, NetChange *change, const IncomingRow *row)
 {
 	NetField   *stamp = fold_field(change, r->stage->stamp);
 	char	   *theirs = row->values[column_number(r->columns, r->stage->stamp)];
-	bool		local;
+	bool		local = true;
 
 	if (stamp == NULL || fold_same(stamp->base, theirs))
 	{
 		r->remove = lappend(r->remove, change->id);
 		return;
 	}
-	local = local_wins(r->object, change, row->stamp);
-	record(r->object, change, NULL, NULL, "changed", "deleted", local, NULL);
+	if (changed_there(r, change, row))
+	{
+		local = local_wins(r->object, change, row->stamp);
+		record(r->object, change, NULL, NULL, "changed", "deleted", local,
+			   NULL);
+	}
 	if (local)
 	{
 		r->remove = lappend(r->remove, change->id);
@@ -223,25 +254,38 @@ resolve_row(Resolution *r, NetChange *change, const IncomingRow *row)
 }
 
 static List *
-all_columns(List *changes, const char *stamp)
+add_column(List *columns, char *column)
 {
-	List	   *columns = list_make1(pstrdup(stamp));
+	ListCell   *lc;
+
+	foreach(lc, columns)
+	{
+		if (strcmp((char *) lfirst(lc), column) == 0)
+			return columns;
+	}
+	return lappend(columns, column);
+}
+
+static List *
+all_columns(const Resolution *r, List *changes)
+{
+	List	   *columns = list_make1(pstrdup(r->stage->stamp));
+	bool		deletion = false;
 	ListCell   *lc;
 	ListCell   *lc2;
 
 	foreach(lc, changes)
 	{
-		foreach(lc2, ((NetChange *) lfirst(lc))->fields)
-		{
-			char	   *column = ((NetField *) lfirst(lc2))->column;
-			bool		known = false;
-			ListCell   *lc3;
+		NetChange  *change = (NetChange *) lfirst(lc);
 
-			foreach(lc3, columns)
-				known |= strcmp((char *) lfirst(lc3), column) == 0;
-			if (!known)
-				columns = lappend(columns, column);
-		}
+		deletion |= change->operation == NET_DELETE;
+		foreach(lc2, change->fields)
+			columns = add_column(columns, ((NetField *) lfirst(lc2))->column);
+	}
+	if (deletion)
+	{
+		foreach(lc, r->fields)
+			columns = add_column(columns, ((SyncField *) lfirst(lc))->attname);
 	}
 	return columns;
 }
@@ -308,7 +352,8 @@ conflict_resolve(const SyncObject *object, Stage *stage)
 		ids = lappend(ids, ((NetChange *) lfirst(lc))->id);
 	r.object = object;
 	r.stage = stage;
-	r.columns = all_columns(changes, stage->stamp);
+	r.fields = fields;
+	r.columns = all_columns(&r, changes);
 	r.keep = palloc0(sizeof(List *) * list_length(r.columns));
 	rows = index_rows(incoming_rows(stage, ids, r.columns));
 	foreach(lc, changes)

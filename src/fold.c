@@ -125,8 +125,6 @@ add_change(NetChange *net, const OutboxChange *change, bool first,
 		: net_operation(net->operation, change->operation);
 	if (first && change->operation == 'D')
 		net->operation = NET_DELETE;
-	if (change->operation == 'D')
-		net->fields = NIL;
 	json_visit(json, add_field, net);
 	MemoryContextReset(scratch);
 	net->seqs[net->nseqs++] = change->seq;
@@ -250,7 +248,10 @@ same_number(const char *a, const char *b)
 	return DatumGetBool(DirectFunctionCall2(numeric_eq, x, y));
 }
 
-/* "2026-01-31T10:00:00.123Z": Salesforce keeps whole seconds. */
+/*
+ * "2026-01-31T10:00:00.123Z", or with +0000 as REST writes it: Salesforce keeps
+ * whole seconds.
+ */
 static bool
 is_datetime(const char *json)
 {
@@ -258,7 +259,7 @@ is_datetime(const char *json)
 
 	return n >= 22 && json[0] == '"' && isdigit((unsigned char) json[1]) &&
 		json[11] == 'T' && json[5] == '-' && json[14] == ':' &&
-		json[n - 2] == 'Z';
+		(json[n - 2] == 'Z' || strcmp(json + n - 6, "+0000\"") == 0);
 }
 
 /*

@@ -275,6 +275,7 @@ merge_and_record(Work *work, Stage *stage, List *refused)
 
 	if (work->object->direction == DIRECTION_BOTH)
 	{
+		merged.skipped += stage_drop_same(stage);
 		stage->audit = audit_columns(work);
 		conflict_resolve(work->object, stage);
 	}

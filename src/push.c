@@ -35,6 +35,7 @@
 #include "mapping.h"
 #include "pull.h"
 #include "push.h"
+#include "salesforce/json.h"
 #include "salesforce/query.h"
 #include "salesforce/soql.h"
 #include "step.h"
@@ -353,7 +354,7 @@ forget_checked(Push *push, List *rows)
 static List *
 rows_to_check(Push *push, List *rows, const PushObject *target)
 {
-	List	   *ids = NIL;
+	List	   *some = NIL;
 	ListCell   *lc;
 
 	if (target->object->direction != DIRECTION_BOTH)
@@ -365,31 +366,155 @@ rows_to_check(Push *push, List *rows, const PushObject *target)
 		if (row->target == target && row->change->operation != NET_INSERT &&
 			row->change->id[0] != PROVISIONAL_MARK &&
 			!was_checked(push, row->change->id))
-			ids = lappend(ids, row->change->id);
+			some = lappend(some, row);
 	}
+	return some;
+}
+
+static List *
+ids_of(List *rows)
+{
+	List	   *ids = NIL;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+		ids = lappend(ids, ((PushRow *) lfirst(lc))->change->id);
 	return ids;
 }
 
-/* Of these ids those whose stamp in the org is not the one we know. */
+/* Whether a value of the org is what the outbox has as JSON. */
+static bool
+same_value(const char *json, const char *theirs)
+{
+	StringInfoData quoted;
+
+	if (theirs == NULL)
+		return fold_same(json, "null");
+	if (json[0] != '"' && strcmp(json, "null") != 0)
+		return fold_same(json, theirs);
+	initStringInfo(&quoted);
+	json_append_string(&quoted, theirs);
+	return fold_same(json, quoted.data);
+}
+
+/* What the look asks for: stamps, and the values that are to be changed. */
 static List *
-changed_ids(Push *push, PushObject *target, List *ids)
+looked_at_fields(const PushObject *target, List *rows)
+{
+	List	   *names = list_make2(pstrdup("Id"), target->object->stamp_field);
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, rows)
+	{
+		NetChange  *change = ((PushRow *) lfirst(lc))->change;
+
+		if (change->operation != NET_UPDATE)
+			continue;
+		foreach(lc2, change->fields)
+		{
+			SyncField  *field = push_field(target,
+										   ((NetField *) lfirst(lc2))->column);
+
+			if (field && !mapping_has_name(names, field->field))
+				names = lappend(names, field->field);
+		}
+	}
+	return names;
+}
+
+/*
+ * The record no longer has the values that we knew.  Stamps count whole seconds
+ * (§6.1): a change within the second of the last one that we saw has the same.
+ */
+static bool
+has_other_values(const PushRow *row, const QueryPage *page, int record)
+{
+	ListCell   *lc;
+
+	if (row->change->operation != NET_UPDATE)
+		return false;
+	foreach(lc, row->change->fields)
+	{
+		NetField   *net = (NetField *) lfirst(lc);
+		SyncField  *field = push_field(row->target, net->column);
+
+		if (field && !same_value(net->base,
+								 query_value(page, record, field->field)))
+			return true;
+	}
+	return false;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	return strcmp((*(PushRow *const *) a)->change->id,
+				  (*(PushRow *const *) b)->change->id);
+}
+
+/* Rows by id. */
+typedef struct RowIndex
+{
+	PushRow   **rows;
+	int			n;
+} RowIndex;
+
+static RowIndex
+index_rows(List *rows)
+{
+	RowIndex	index = {palloc(sizeof(PushRow *) * list_length(rows)), 0};
+	ListCell   *lc;
+
+	foreach(lc, rows)
+		index.rows[index.n++] = (PushRow *) lfirst(lc);
+	qsort(index.rows, index.n, sizeof(PushRow *), compare_ids);
+	return index;
+}
+
+static PushRow *
+indexed_row(const RowIndex *index, char *id)
+{
+	NetChange	change = {.id = id};
+	PushRow		key = {.change = &change};
+	PushRow    *wanted = &key;
+	PushRow   **found = bsearch(&wanted, index->rows, index->n,
+								sizeof(PushRow *), compare_ids);
+
+	return found ? *found : NULL;
+}
+
+/* Of these rows' ids those whose records are not as we know them. */
+static List *
+changed_ids(Push *push, PushObject *target, List *rows)
 {
 	SyncObject *object = target->object;
-	List	   *names = list_make2(pstrdup("Id"), object->stamp_field);
+	RowIndex	index = index_rows(rows);
 	QueryPage  *page;
 	List	   *found = NIL;
 	List	   *stamps = NIL;
+	List	   *others = NIL;
 	List	   *changed;
 
 	page = query_run(push->org->api,
-					 soql_select(names, object->object,
-								 list_make1(soql_id_in(ids)), NULL, 0),
+					 soql_select(looked_at_fields(target, rows),
+								 object->object,
+								 list_make1(soql_id_in(ids_of(rows))), NULL,
+								 0),
 					 object->has_isdeleted);
 	while (page)
 	{
 		for (int i = 0; i < page->nrecords; i++)
 		{
-			found = lappend(found, pstrdup(query_value(page, i, "Id")));
+			char	   *id = pstrdup(query_value(page, i, "Id"));
+			PushRow    *row = indexed_row(&index, id);
+
+			if (row && has_other_values(row, page, i))
+			{
+				others = lappend(others, id);
+				continue;
+			}
+			found = lappend(found, id);
 			stamps = lappend(stamps,
 							 pstrdup(query_value(page, i, object->stamp_field)));
 		}
@@ -400,12 +525,12 @@ changed_ids(Push *push, PushObject *target, List *ids)
 							   mapping_lower(object->stamp_field), found,
 							   stamps);
 	step_end();
-	return changed;
+	return list_concat(changed, others);
 }
 
-/* Brings in what has changed of these records; returns which may have. */
+/* Brings in what has changed of these rows; NIL if nothing had. */
 static List *
-bring_changed(Push *push, PushObject *target, List *ids)
+bring_changed(Push *push, PushObject *target, List *rows)
 {
 	List	   *changed = NIL;
 	List	   *some = NIL;
@@ -413,16 +538,16 @@ bring_changed(Push *push, PushObject *target, List *ids)
 	int			i = 0;
 	ListCell   *lc;
 
-	if (list_length(ids) > push_bulk_threshold)
+	if (list_length(rows) > push_bulk_threshold)
 	{
 		/* So many that reading what is new costs less than asking for each. */
 		cycle_pull_object(push->cycle, target->object);
-		return ids;
+		return rows;
 	}
-	foreach(lc, ids)
+	foreach(lc, rows)
 	{
 		some = lappend(some, lfirst(lc));
-		if (++i % STAMPS_PER_QUERY == 0 || i == list_length(ids))
+		if (++i % STAMPS_PER_QUERY == 0 || i == list_length(rows))
 		{
 			changed = list_concat(changed, changed_ids(push, target, some));
 			some = NIL;
@@ -447,7 +572,7 @@ evolve_once(Push *push, SyncObject *object)
  * anything had, since then the outbox may have changed as well.
  */
 static bool
-check_target(Push *push, PushObject *target, List *ids)
+check_target(Push *push, PushObject *target, List *rows)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ApiError   *error = &push->org->api->error;
@@ -458,7 +583,7 @@ check_target(Push *push, PushObject *target, List *ids)
 	memset(error, 0, sizeof(ApiError));
 	PG_TRY();
 	{
-		changed = bring_changed(push, target, ids);
+		changed = bring_changed(push, target, rows);
 	}
 	PG_CATCH();
 	{
@@ -476,8 +601,8 @@ check_target(Push *push, PushObject *target, List *ids)
 		evolve_once(push, target->object);
 		return true;
 	}
-	foreach(lc, ids)
-		note_checked(push, (char *) lfirst(lc));
+	foreach(lc, rows)
+		note_checked(push, ((PushRow *) lfirst(lc))->change->id);
 	return changed != NIL;
 }
 
@@ -490,10 +615,10 @@ check_records(Push *push, List *rows)
 	foreach(lc, push->objects)
 	{
 		PushObject *target = (PushObject *) lfirst(lc);
-		List	   *ids = rows_to_check(push, rows, target);
+		List	   *some = rows_to_check(push, rows, target);
 
-		if (ids != NIL)
-			changed |= check_target(push, target, ids);
+		if (some != NIL)
+			changed |= check_target(push, target, some);
 	}
 	return changed;
 }

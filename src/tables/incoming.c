@@ -27,21 +27,20 @@ stage_sql(const Stage *stage)
 
 /*
  * A writer who was faster has committed then, and the outbox has the change; a
- * slower one waits until this transaction has merged.
+ * slower one waits until this transaction has merged.  The stage holds only
+ * what differs (stage_drop_same).
  */
 void
 incoming_lock(const Stage *stage)
 {
 	SqlScope	sql;
-	const char *stamp = quote_identifier(stage->stamp);
 
 	sql_begin(&sql);
 	(void) sql_run(&sql,
 				   psprintf("SELECT FROM %s t JOIN %s s ON s.id = t.id"
-							" WHERE s.%s IS DISTINCT FROM t.%s"
 							" ORDER BY t.id FOR NO KEY UPDATE OF t",
-							relation_sql(stage->relid), stage_sql(stage),
-							stamp, stamp), "");
+							relation_sql(stage->relid), stage_sql(stage)),
+				   "");
 	sql_end(&sql);
 }
 

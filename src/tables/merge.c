@@ -249,19 +249,27 @@ is_audit(const Stage *stage, const char *column)
 	return false;
 }
 
-/* Some audit column differs, or some other. */
+typedef enum Differing
+{
+	DIFFER_AUDIT,
+	DIFFER_OTHERS,
+	DIFFER_ANY
+} Differing;
+
+/* Some of these columns differs. */
 static void
 append_differs(StringInfo sql, const Stage *stage, const bool *false_columns,
-			   bool audit)
+			   Differing which)
 {
 	int			i = 0;
 	int			n = 0;
 	ListCell   *lc;
 
-	appendStringInfoString(sql, " AND (");
+	appendStringInfoChar(sql, '(');
 	foreach(lc, stage->columns)
 	{
-		if (i > 0 && is_audit(stage, lfirst(lc)) == audit)
+		if (i > 0 && (which == DIFFER_ANY ||
+					  is_audit(stage, lfirst(lc)) == (which == DIFFER_AUDIT)))
 		{
 			appendStringInfoString(sql, n++ > 0 ? " OR " : "");
 			append_difference(sql, stage->relid, lfirst(lc), false_columns[i]);
@@ -321,7 +329,9 @@ update_statement(const Merge *merge, bool mark, const bool *false_columns,
 	if (stage->has_isdeleted && !mark)
 		appendStringInfoString(&sql, " AND s." DELETED_COLUMN " IS NOT TRUE");
 	appendStringInfoString(&sql, not_older(stage));
-	append_differs(&sql, stage, false_columns, audit);
+	appendStringInfoString(&sql, " AND ");
+	append_differs(&sql, stage, false_columns,
+				   audit ? DIFFER_AUDIT : DIFFER_OTHERS);
 	return sql.data;
 }
 
@@ -656,6 +666,29 @@ merge_stage(Stage *stage, bool mark, MergeCounts *counts, List **refused)
 		merge_carefully(&merge);
 	hand_over(&merge, counts, refused);
 	stage_work_end(&work);
+}
+
+int64
+stage_drop_same(Stage *stage)
+{
+	StageWork	work;
+	StringInfoData sql;
+	int64		dropped;
+
+	stage_work_begin(&work, stage->relid);
+	prepare_stage(stage);
+	drop_doubles(stage);
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "DELETE FROM " STAGE " AS s USING %s AS t"
+					 " WHERE t.%s = s.%s AND NOT ",
+					 relation_sql(stage->relid), id_of(stage), id_of(stage));
+	append_differs(&sql, stage,
+				   relation_false_columns(stage->relid, stage->columns),
+				   DIFFER_ANY);
+	set_planner();
+	dropped = relation_run(sql.data);
+	stage_work_end(&work);
+	return dropped;
 }
 
 /*

@@ -45,6 +45,10 @@ typedef struct MergeCounts
  * stage_load: rows of a source into the stage, columns in the stage's order.
  * Returns the number of rows; refused as in load.h.  May be called repeatedly.
  *
+ * stage_drop_same: takes out what the table has already, and returns how much
+ * that was.  For tables that others write to: what is no longer in the stage
+ * cannot overwrite what they write before the merge.
+ *
  * merge_stage: applies the stage to the table as its owner (guard.h):
  *	- rows with isdeleted = true are deleted, or with mark = true updated like
  *	  others; in neither case are they inserted;
@@ -75,6 +79,7 @@ typedef struct MergeCounts
  */
 extern Stage *stage_create(Oid relid, List *columns, const char *stamp);
 extern int64 stage_load(Stage *stage, RowSource *source, List **refused);
+extern int64 stage_drop_same(Stage *stage);
 extern void merge_stage(Stage *stage, bool mark, MergeCounts *counts,
 						List **refused);
 extern List *stage_absent(Stage *stage);
