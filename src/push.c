@@ -1075,48 +1075,6 @@ send_rows(Push *push, List *rows)
  * Rounds
  */
 
-/*
- * A row that was created in Salesforce and has not taken its id yet (somebody
- * has it locked, or a foreign key is in the way): what was done to it since
- * waits until it has.
- */
-static List *
-drop_unnamed(List *rows)
-{
-	List	   *left = NIL;
-	List	   *unnamed = NIL;
-	List	   *ids = NIL;
-	List	   *known;
-	ListCell   *lc;
-	ListCell   *lc2;
-
-	foreach(lc, rows)
-	{
-		NetChange  *change = ((PushRow *) lfirst(lc))->change;
-
-		if (change->id[0] == PROVISIONAL_MARK &&
-			(change->operation == NET_UPDATE ||
-			 change->operation == NET_DELETE))
-		{
-			unnamed = lappend(unnamed, lfirst(lc));
-			ids = lappend(ids, change->id);
-		}
-		else
-			left = lappend(left, lfirst(lc));
-	}
-	if (unnamed == NIL)
-		return left;
-	step_begin();
-	known = identity_known(ids);
-	step_end();
-	forboth(lc, unnamed, lc2, known)
-	{
-		if (lfirst(lc2) == NULL)
-			left = lappend(left, lfirst(lc));
-	}
-	return left;
-}
-
 /* Changes that come to nothing, and deletes that are not to be sent. */
 static List *
 drop_nothing(Push *push, List *rows)
@@ -1286,8 +1244,7 @@ push_round(Push *push)
 	step_begin();
 	changes = outbox_take(push->server, ROUND_ROWS);
 	step_end();
-	rows = drop_unnamed(push_rows_of(push, fold_changes(changes)));
-	rows = drop_nothing(push, rows);
+	rows = drop_nothing(push, push_rows_of(push, fold_changes(changes)));
 	rows = drop_locked(rows);
 	push_fill_known_ids(rows);
 	ready = choose_ready(rows, &waiting);

@@ -375,7 +375,11 @@ do_push(ServerWorker *w)
 	cycle.run = new_run();
 	cycle_check_budget(&cycle);
 	w->push_again = push_run(&cycle);
-	(void) cycle_count_calls(w->org);
+	if (cycle_count_calls(w->org) == 0)
+		return;
+	step_begin();
+	server_recovered(w->server);
+	step_end();
 }
 
 /* Within a step; in memory that outlives the turn. */
@@ -669,6 +673,8 @@ push_turn(ServerWorker *w)
 		next = now + USECS_PER_SEC;
 	if (next)
 		w->push_again = w->push_again ? Min(w->push_again, next) : next;
+	if (w->push_again == 0)
+		w->push_again = push_unfinished(w->server->name);
 	return true;
 }
 
