@@ -106,11 +106,30 @@ sql_end(SqlScope *scope)
 	MemoryContextSwitchTo(scope->caller);
 }
 
+static void
+switch_off(const char *setting)
+{
+	(void) set_config_option(setting, "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * What is switched off costs a lot in the planner's eyes where there is no other
+ * way.  The plan shall not be compiled for that.
+ */
 void
 sql_avoid_nested_loops(SqlScope *scope)
 {
-	(void) set_config_option("enable_nestloop", "off", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	switch_off("jit");
+	switch_off("enable_nestloop");
+}
+
+void
+sql_prefer_indexes(SqlScope *scope)
+{
+	switch_off("jit");
+	switch_off("enable_seqscan");
+	switch_off("enable_bitmapscan");
 }
 
 static Datum

@@ -45,6 +45,15 @@ extern void sql_end(SqlScope *scope);
 extern void sql_avoid_nested_loops(SqlScope *scope);
 
 /*
+ * For statements of this scope on tables whose rows come and go.  A plan that
+ * was made while such a table was empty reads all of it, and is kept.  And most
+ * of what it holds later are rows that are gone, until it is vacuumed: index
+ * scans mark what leads to those, and the next ones pass it over; others look at
+ * each of them every time.
+ */
+extern void sql_prefer_indexes(SqlScope *scope);
+
+/*
  * Runs one statement; types has one letter for each parameter that follows:
  *	t  const char *, NULL = null	n  the same, as name
  *	b  bool							i  int32
