@@ -163,6 +163,28 @@ check_clock(Check *check, const char *item)
 		   : NULL);
 }
 
+/* What goes to Salesforce needs the login's right to write it there. */
+static void
+check_rights(Check *check, const char *item, const DescribeObject *described)
+{
+	SyncObject *object = catalog_object(check->server->name, check->object);
+	StringInfoData missing;
+
+	if (object == NULL || object->direction == DIRECTION_FROM)
+		return;
+	initStringInfo(&missing);
+	if (!described->createable)
+		appendStringInfoString(&missing, " create");
+	if (!described->updateable)
+		appendStringInfoString(&missing, " edit");
+	if (!described->deletable && object->push_deletes)
+		appendStringInfoString(&missing, " delete");
+	if (missing.len > 0)
+		report(check, item, "warning",
+			   psprintf("the login has no right to:%s", missing.data),
+			   "Salesforce will refuse such local changes. Give the login's profile or permission set the right, or set the direction to from.");
+}
+
 /* Whether changes of the object can be found and all its fields copied. */
 static void
 check_object(Check *check, const char *item)
@@ -202,6 +224,7 @@ check_object(Check *check, const char *item)
 			   psprintf("%d fields, changes by %s%s", copied, stamp,
 						described->undeletable || !described->deletable ? ""
 						: ", deletes by getDeleted"), NULL);
+	check_rights(check, item, described);
 }
 
 static bool

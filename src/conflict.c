@@ -85,6 +85,7 @@ store_change(NetChange *change)
 					   fold_text(change));
 }
 
+/* -1 if the stage has no such column: its field has left the org since. */
 static int
 column_number(List *columns, const char *column)
 {
@@ -97,7 +98,7 @@ column_number(List *columns, const char *column)
 			return i;
 		i++;
 	}
-	elog(ERROR, "column \"%s\" was not asked for", column);
+	return -1;
 }
 
 /* A value that went out, though its answer was lost, before the latest one. */
@@ -120,9 +121,12 @@ resolve_field(Resolution *r, NetChange *change, NetField *field,
 			  const IncomingRow *row, bool *changed)
 {
 	int			n = column_number(r->columns, field->column);
-	char	   *theirs = row->values[n];
+	char	   *theirs;
 	bool		local;
 
+	if (n < 0)
+		return true;
+	theirs = row->values[n];
 	if (fold_same(theirs, field->base))
 	{
 		r->keep[n] = lappend(r->keep[n], change->id);
@@ -182,11 +186,10 @@ changed_there(const Resolution *r, const NetChange *change,
 	{
 		SyncField  *known = (SyncField *) lfirst(lc);
 		NetField   *field = fold_field(change, known->attname);
+		int			n = column_number(r->columns, known->attname);
 
-		if (known->updateable &&
-			!fold_same(field ? field->base : "null",
-					   row->values[column_number(r->columns,
-												 known->attname)]))
+		if (known->updateable && n >= 0 &&
+			!fold_same(field ? field->base : "null", row->values[n]))
 			return true;
 	}
 	return false;
@@ -254,15 +257,11 @@ resolve_row(Resolution *r, NetChange *change, const IncomingRow *row)
 }
 
 static List *
-add_column(List *columns, char *column)
+add_column(const Resolution *r, List *columns, char *column)
 {
-	ListCell   *lc;
-
-	foreach(lc, columns)
-	{
-		if (strcmp((char *) lfirst(lc), column) == 0)
-			return columns;
-	}
+	if (column_number(columns, column) >= 0 ||
+		column_number(r->stage->columns, column) < 0)
+		return columns;
 	return lappend(columns, column);
 }
 
@@ -280,12 +279,14 @@ all_columns(const Resolution *r, List *changes)
 
 		deletion |= change->operation == NET_DELETE;
 		foreach(lc2, change->fields)
-			columns = add_column(columns, ((NetField *) lfirst(lc2))->column);
+			columns = add_column(r, columns,
+								 ((NetField *) lfirst(lc2))->column);
 	}
 	if (deletion)
 	{
 		foreach(lc, r->fields)
-			columns = add_column(columns, ((SyncField *) lfirst(lc))->attname);
+			columns = add_column(r, columns,
+								 ((SyncField *) lfirst(lc))->attname);
 	}
 	return columns;
 }

@@ -154,7 +154,7 @@ unless_unsupported(Copy *copy, void (*action) (Copy *copy))
 	ApiError   *error = &copy->org->api->error;
 	volatile bool supported = true;
 
-	memset(error, 0, sizeof(ApiError));
+	api_clear_error(copy->org->api);
 	PG_TRY();
 	{
 		action(copy);

@@ -188,7 +188,7 @@ run_step(Step *step, void (*do_step) (Step *step))
 	int64		calls = cycle_calls(org);
 	volatile bool done = false;
 
-	memset(&org->api->error, 0, sizeof(ApiError));
+	api_clear_error(org->api);
 	pgstat_report_activity(STATE_RUNNING,
 						   psprintf("%s %s", step->operation,
 									step->object->object));

@@ -411,7 +411,7 @@ first_page(Work *work, const char *soql)
 	MemoryContext caller = CurrentMemoryContext;
 	QueryPage  *volatile page = NULL;
 
-	memset(&api->error, 0, sizeof(ApiError));
+	api_clear_error(api);
 	PG_TRY();
 	{
 		page = query_run(api, soql, work->object->has_isdeleted);
@@ -658,7 +658,7 @@ check_refusal(Work *work, const Question *question)
 		if (refusal != API_TRANSIENT && refusal != API_LIMIT)
 			return;				/* then by query, or by a sweep */
 	}
-	work->org->api->error = question->refusal;
+	api_take_error(work->org->api, &question->refusal);
 	api_raise(work->org->api,
 			  psprintf("could not read changes of %s", work->object->object));
 }

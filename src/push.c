@@ -580,7 +580,7 @@ check_target(Push *push, PushObject *target, List *rows)
 	volatile bool outdated = false;
 	ListCell   *lc;
 
-	memset(error, 0, sizeof(ApiError));
+	api_clear_error(push->org->api);
 	PG_TRY();
 	{
 		changed = bring_changed(push, target, rows);
@@ -941,7 +941,7 @@ finish_refused(Push *push, PushCall *call, bool *settled)
 	}
 	if (refusal == API_LIMIT || refusal == API_LOGIN)
 	{
-		push->org->api->error = call->call.refusal;
+		api_take_error(push->org->api, &call->call.refusal);
 		api_raise(push->org->api, "could not send changes to Salesforce");
 	}
 	return halves_of(call);

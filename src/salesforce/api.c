@@ -258,6 +258,25 @@ api_now(const SalesforceApi *api)
  */
 
 void
+api_clear_error(SalesforceApi *api)
+{
+	replace_text(api, &api->error.message, NULL);
+	memset(&api->error, 0, sizeof(ApiError));
+}
+
+void
+api_take_error(SalesforceApi *api, const ApiError *error)
+{
+	char	   *message = api->error.message;
+
+	if (error == &api->error)
+		return;
+	replace_text(api, &message, error->message);
+	api->error = *error;
+	api->error.message = message;
+}
+
+void
 api_set_error(SalesforceApi *api, int status, const char *code,
 			  const char *message)
 {

@@ -193,6 +193,14 @@ extern void api_read_error_json(SalesforceApi *api, int status,
 extern void api_set_error(SalesforceApi *api, int status, const char *code,
 						  const char *message);
 
+/*
+ * An error that was found elsewhere becomes the last one of this API, copied;
+ * and the last one is forgotten.  error.message is the API's own: nobody else
+ * writes to it.
+ */
+extern void api_take_error(SalesforceApi *api, const ApiError *error);
+extern void api_clear_error(SalesforceApi *api);
+
 /* The org's clock now: its latest Date header carried on by our clock. */
 extern TimestampTz api_now(const SalesforceApi *api);
 

@@ -352,14 +352,34 @@ sql($node, q{SELECT sync.resume('acme')});
 wait_for($node, q{SELECT count(*) = 0 FROM sync.outbox WHERE state <> 'refused'}, 'a value that makes the request unreadable');
 is($org->count('Lead', q{Title = 'whole'}), 19, 'row 8: the other 19 rows of the call go out');
 is(failures_of($node, q{record IS NOT NULL}), "Lead|push|$leads[55]|JSON_PARSER_ERROR", 'the one stays behind');
+$org->post('/schema', { change_field => { object => 'Lead', name => 'Fax', type => 'phone' } });
 sql($node, q{SELECT sync.discard(seq) FROM sync.outbox});
 
 # A field that has gone takes its change along, and nothing else.
-$org->post('/schema', { remove_field => { object => 'Lead', name => 'MobilePhone' } });
+$org->post('/schema', { remove_field => { object => 'Lead', name => 'Rating' } });
 hold($node);
 sql($node, qq{
-    UPDATE acme.lead SET mobilephone = '1', title = 'without' WHERE id = '$leads[56]';
+    UPDATE acme.lead SET rating = 'Hot', title = 'without' WHERE id = '$leads[56]';
     UPDATE acme.lead SET title = 'without' WHERE id = '$leads[57]'});
 let_go($node, 'a field that is no longer there');
 is($org->count('Lead', q{Title = 'without'}), 2, 'the other fields go out');
+
+#
+# Parts of requests that fail again and again
+#
+
+# (What the org says of a part of a request outlives neither the request nor
+# the worker.)
+my $worker = q{SELECT string_agg(pid::text, ',') FROM pg_stat_activity WHERE backend_type = 'sync worker'};
+my $pid = sql($node, $worker);
+$fault = $org->fault({ sub => JSON::PP::true, kind => 'query' }, { status => 500 }, times => 6);
+sql($node, q{ALTER SERVER acme OPTIONS (SET interval '1 s')});
+$org->update('Lead', { Id => $leads[80], Title => 'seen in the end' });
+wait_until('parts of several cycles fail', sub {
+    sql($node, q{SELECT sync.resume('acme')});
+    return $org->hits($fault) == 6;
+});
+sync_now($node, 'acme');
+is(sql($node, qq{SELECT title FROM acme.lead WHERE id = '$leads[80]'}), 'seen in the end', 'it goes on');
+is(sql($node, $worker), $pid, 'the worker is the same');
 done_testing();
