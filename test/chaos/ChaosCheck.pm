@@ -123,7 +123,7 @@ sub tokens
     my (%there, %wanted, @doubled, @lost);
 
     push @{ $there{ $_->{$token} } }, $_->{id}
-      for grep { defined $_->{$token} } values %{ $self->{there}{$object} };
+      for grep { ($_->{$token} // '') =~ /-(here|there)-/ } values %{ $self->{there}{$object} };
     foreach my $change (grep { $_->{object} eq $object } @{ $self->{history} })
     {
         $wanted{ $change->{token} } = $change if $change->{op} eq 'I';
@@ -153,6 +153,8 @@ sub last_words
     foreach my $change (grep { $_->{object} eq $object } @{ $self->{history} })
     {
         my $changes = $change->{changes} || {};
+        # The org gives a new record what it was given no value for.
+        delete $changes->{status} if $change->{op} eq 'I' && !defined $changes->{status};
         $last{ $change->{local_id} }{$_} = $changes->{$_} for keys %$changes;
     }
     my ($checked, @problems) = (0);
@@ -161,16 +163,33 @@ sub last_words
         my $row = $by_local{$local} or next;
         my $id = $row->{id};
 
+        # Its contact has got them.
+        next if $row->{isconverted};
         foreach my $column (sort keys %{ $last{$local} })
         {
             next unless grep { lc $_ eq $column } keys %{ $OBJECTS{$object}{fields} };
             next if $self->{unsent}{$id}{$column} || !$self->{others}->never_wrote($id, $column);
             my ($x, $y) = (normal($row->{$column}), normal($last{$local}{$column}));
             $checked++;
-            push @problems, "$id (local_id $local) $column: is '$x', was written as '$y'" if $x ne $y;
+            push @problems, "$id (local_id $local) $column: is '$x', was written as '$y'"
+              . $self->story($object, $id, $local, $column) if $x ne $y;
         }
     }
     return shown("$object: what was written here last stands ($checked values)", @problems);
+}
+
+# All that is known of a field, for whoever has to find out.
+sub story
+{
+    my ($self, $object, $id, $local, $column) = @_;
+    my @known = map { "wrote $_->{op} $_->{seq}: " . $json->encode($_->{changes}{$column}) }
+      grep { $_->{object} eq $object && $_->{local_id} == $local && exists $_->{changes}{$column} }
+      @{ $self->{history} };
+
+    push @known, map { $json->encode($_) } @{ $self->json_rows(
+        "SELECT to_jsonb(c) FROM sync.conflicts c WHERE record = '$id'"
+          . " UNION ALL SELECT to_jsonb(f) FROM sync.failures f WHERE record = '$id'") };
+    return join "\n        ", '', @known;
 }
 
 sub conflicts
@@ -182,6 +201,7 @@ sub conflicts
 
     foreach my $conflict (@$conflicts)
     {
+        next if $conflict->{field} eq 'status' && $conflict->{base} eq 'null';
         push @problems, $json->encode($conflict)
           if $self->{others}->never_wrote($conflict->{record}, $conflict->{field});
     }
@@ -195,18 +215,17 @@ sub refused
     my $failed = $self->json_rows(
         q{SELECT to_jsonb(f) FROM sync.failures f WHERE record IS NOT NULL});
     my %listed = map { $_->{record} => 1 } @$failed;
-    my @problems;
+    my (%codes, @problems);
 
     foreach my $change (@{ $self->{outbox} })
     {
-        next if $listed{ $change->{record} };
-        my ($parent) = map { /^~\d+$/ ? $_ : () } map { $_->[1] // '' } values %{ $change->{changes} };
-        next if $parent && $self->{pending}{$parent};
-        push @problems, $json->encode($change);
+        $listed{ $change->{record} } = 1 if grep { /^~\d+$/ && $self->{pending}{$_} }
+          map { $_->[1] // '' } values %{ $change->{changes} };
     }
-    my %codes;
-    $codes{"$_->{code} $_->{operation}"}++ for @$failed;
-    note('refused: ', join ', ', map { "$_ $codes{$_}" } sort keys %codes);
+    @problems = map { $json->encode($_) } grep { !$listed{ $_->{record} } } @{ $self->{outbox} };
+    $codes{"$_->{object}, $_->{operation}: $_->{code} " . ($_->{message} =~ s/\w*\d\w*/N/gr)}++
+      for @$failed;
+    note("refused: $_ x $codes{$_}") for sort keys %codes;
     return shown('what was refused is listed (' . @{ $self->{outbox} } . ' changes)', @problems);
 }
 

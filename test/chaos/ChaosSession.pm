@@ -52,6 +52,7 @@ sub ask
     local $SIG{PIPE} = 'IGNORE';
 
     $self->connect unless $self->{pid};
+    return ('', 'gone') unless $self->{pid};
     $self->{asked} = $sql;
     my $mark = 'end of answer ' . ++$self->{number};
     syswrite $self->{in}, encoded($sql . ($sql =~ /\n\z/ ? '' : ";\n") . "\\echo '$mark'\n");
