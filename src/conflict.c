@@ -10,6 +10,7 @@
  *	theirs = base			only we changed it: ours stays, and goes out
  *	theirs = ours			nothing to do, and nothing to send
  *	theirs = ours before	ours, of which the answer was lost: as the first
+ *	theirs as it was made	a default of the org's for a new record of ours: the same
  *	otherwise				a conflict: salesforce, local, or the latest
  *
  * After a conflict that we won, what Salesforce has is the new base, so that
@@ -135,7 +136,7 @@ resolve_field(Resolution *r, NetChange *change, NetField *field,
 	*changed = true;
 	if (fold_same(theirs, field->value))
 		return false;
-	if (was_ours(field, theirs))
+	if (row->fresh || was_ours(field, theirs))
 	{
 		r->keep[n] = lappend(r->keep[n], change->id);
 		field->base = theirs;

@@ -262,38 +262,62 @@ is_datetime(const char *json)
 		(json[n - 2] == 'Z' || strcmp(json + n - 6, "+0000\"") == 0);
 }
 
+/* Length of the character or escape that a JSON string goes on with. */
+static int
+character_length(const char *json)
+{
+	if (json[0] != '\\')
+		return 1;
+	return json[1] == 'u' ? 6 : 2;
+}
+
+static bool
+is_blank(const char *json)
+{
+	return json[0] == ' ' ||
+		(json[0] == '\\' && json[1] != '\0' && strchr("ntr", json[1]));
+}
+
 /*
- * A JSON string without outer blanks; "null" for an empty one.  What is a blank
- * inside quotes is so with its escape, too (\n, \t).
+ * A JSON string as Salesforce keeps the text, escapes as they are: without
+ * outer blanks, its line ends all of one kind (Bulk jobs know but one); NULL if
+ * nothing is left, or for null.
  */
 static char *
 normal_text(const char *json)
 {
-	const char *first = json + 1;
-	const char *last = json + strlen(json) - 1;
+	const char *end = json + strlen(json) - 1;
+	char	   *normal = palloc(strlen(json) + 1);
+	char	   *to = normal;
+	char	   *last = normal;	/* behind what is no blank */
 
-	for (;;)
+	for (json++; json < end; json += character_length(json))
 	{
-		if (first < last && *first == ' ')
-			first++;
-		else if (first + 1 < last && first[0] == '\\' &&
-				 strchr("ntr", first[1]))
-			first += 2;
-		else
-			break;
+		int			length = character_length(json);
+		bool		blank = is_blank(json);
+
+		if (blank && last == normal)
+			continue;
+		if (strncmp(json, "\\r\\n", 4) == 0)
+			continue;
+		memcpy(to, json, length);
+		if (strncmp(json, "\\r", 2) == 0)
+			to[1] = 'n';
+		to += length;
+		if (!blank)
+			last = to;
 	}
-	for (;;)
-	{
-		if (last > first && last[-1] == ' ')
-			last--;
-		else if (last - 1 > first && last[-2] == '\\' &&
-				 strchr("ntr", last[-1]) &&
-				 (last - 2 == first || last[-3] != '\\'))
-			last -= 2;
-		else
-			break;
-	}
-	return first == last ? pstrdup("null") : pnstrdup(first, last - first);
+	*last = '\0';
+	return last == normal ? NULL : normal;
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	char	   *x = a[0] == '"' ? normal_text(a) : NULL;
+	char	   *y = b[0] == '"' ? normal_text(b) : NULL;
+
+	return x && y ? strcmp(x, y) == 0 : x == y;
 }
 
 bool
@@ -305,10 +329,10 @@ fold_same(const char *a, const char *b)
 		return same_number(a, b);
 	if (is_datetime(a) && is_datetime(b))
 		return strncmp(a, b, 20) == 0;
-	if (a[0] != '"' && b[0] != '"')
+	if ((a[0] != '"' && strcmp(a, "null") != 0) ||
+		(b[0] != '"' && strcmp(b, "null") != 0))
 		return false;
-	return strcmp(a[0] == '"' ? normal_text(a) : a,
-				  b[0] == '"' ? normal_text(b) : b) == 0;
+	return same_text(a, b);
 }
 
 void

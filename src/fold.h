@@ -53,7 +53,8 @@ typedef struct NetChange
  * fold_text: the JSON of a net change, as the outbox holds it.
  * fold_field: the field of a column; or NULL.
  * fold_same: whether two JSON values are the same to Salesforce: numbers by
- * value, texts without outer blanks, empty texts as null, times by the second.
+ * value, texts without outer blanks, whatever their line ends, empty texts as null,
+ * times by the second.
  * fold_mark_references: tells which fields are references (fields: of
  * SyncField *); fold_is_provisional: it refers to a row that has no id yet;
  * fold_known_ids: puts what provisional ids in references have become in their

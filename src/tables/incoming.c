@@ -70,6 +70,21 @@ json_expression(Oid relid, const char *column)
 	}
 }
 
+/*
+ * Made by us, read for the first time, and changed by nobody else since: what
+ * it has that we did not send, the org gave it when it was made.
+ */
+static char *
+is_fresh(const Stage *stage)
+{
+	if (get_attnum(stage->stage, "createdbyid") == InvalidAttrNumber ||
+		get_attnum(stage->stage, "lastmodifiedbyid") == InvalidAttrNumber)
+		return pstrdup("false");
+	return psprintf("s.lastmodifiedbyid = s.createdbyid AND EXISTS"
+					" (SELECT FROM %s t WHERE t.id = s.id AND t.%s IS NULL)",
+					relation_sql(stage->relid), quote_identifier(stage->stamp));
+}
+
 List *
 incoming_rows(const Stage *stage, List *ids, List *columns)
 {
@@ -80,9 +95,9 @@ incoming_rows(const Stage *stage, List *ids, List *columns)
 	ListCell   *lc;
 
 	initStringInfo(&statement);
-	appendStringInfo(&statement, "SELECT s.id, %s, s.%s",
+	appendStringInfo(&statement, "SELECT s.id, %s, s.%s, %s",
 					 stage->has_isdeleted ? "s.isdeleted IS TRUE" : "false",
-					 quote_identifier(stage->stamp));
+					 quote_identifier(stage->stamp), is_fresh(stage));
 	foreach(lc, columns)
 		appendStringInfo(&statement, ", coalesce(%s, 'null')",
 						 json_expression(stage->relid, (char *) lfirst(lc)));
@@ -100,9 +115,10 @@ incoming_rows(const Stage *stage, List *ids, List *columns)
 		row->id = sql_text(&sql, i, 1);
 		row->deleted = sql_bool(&sql, i, 2);
 		row->stamp = sql_time(&sql, i, 3);
+		row->fresh = sql_bool(&sql, i, 4);
 		row->values = palloc(sizeof(char *) * Max(list_length(columns), 1));
 		for (int k = 0; k < list_length(columns); k++)
-			row->values[k] = sql_text(&sql, i, 4 + k);
+			row->values[k] = sql_text(&sql, i, 5 + k);
 		rows = lappend(rows, row);
 	}
 	sql_end(&sql);

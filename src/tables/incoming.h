@@ -18,6 +18,7 @@ typedef struct IncomingRow
 	char	   *id;
 	bool		deleted;
 	TimestampTz stamp;
+	bool		fresh;			/* made by us, and as it was made */
 	char	  **values;			/* JSON texts, parallel to the columns asked */
 } IncomingRow;
 
