@@ -5,6 +5,7 @@
 #   make test                everything that checks the project, with all of its own set-up
 #   make demo, demo-stop     the thing to look at, and how to get rid of it
 #   make bench               the figures in the README
+#   make chaos               random writers, faults and kills on both sides
 
 EXTENSION = sync
 MODULE_big = sync
@@ -120,7 +121,7 @@ endif
 
 # These bring what they need, build a copy of their own, and leave this tree
 # and any server of this machine alone.
-.PHONY: test demo demo-stop bench
+.PHONY: test demo demo-stop bench chaos
 
 test:
 	@test/run $(TESTS)
@@ -133,3 +134,8 @@ demo-stop:
 
 bench:
 	@test/bench/run
+
+# Writers on both sides, faults and kills at random, then a comparison:
+# make chaos MINUTES=30 SEED=7
+chaos:
+	@CHAOS_MINUTES="$(MINUTES)" CHAOS_SEED="$(SEED)" test/run test/chaos/chaos.pl
