@@ -111,12 +111,15 @@ def peer_for_increments(bench):
 def increment_figures(bench):
     peer_for_increments(bench)
     runs = increment.against_hand(bench.db, bench.orgs["big"], "big", RUNS)
-    ratios = [mine / theirs for mine, theirs in runs]
+    ratios = [r[0] / r[1] for r in runs]
+    cpu = [r[2] / r[3] for r in runs]
     bench.row(f"increment, {increment.CHANGED:,} changed of 1 M, by Bulk",
               f"{median(r[0] for r in runs):.2f} s")
     bench.row("... COPY and the same merge by hand", f"{median(r[1] for r in runs):.2f} s")
     bench.row("... ratio", f"{median(ratios):.2f} ({spread(ratios)})", "<= 1.25",
               median(ratios) <= 1.25)
+    bench.row("... ratio of the CPU time of the two processes",
+              f"{median(cpu):.2f} ({spread(cpu)})")
 
 
 def jsforce_figures(bench):

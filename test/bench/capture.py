@@ -81,20 +81,20 @@ def forget_changes(db):
 
 # A mass update -----------------------------------------------------------
 
-def update_seconds(db, table, run):
-    """VACUUM first: each finds the space of the rows that the last one left."""
+def update(db, table, run):
+    """-> CPU seconds, seconds.  VACUUM first: each finds the space of the rows that the last one left."""
     forget_changes(db)
     db.run(f"VACUUM {table}; CHECKPOINT;")
-    return db.seconds(f"UPDATE {table} SET title = 'Captured {run}'")
+    return db.cpu_and_seconds(f"UPDATE {table} SET title = 'Captured {run}'")
 
 
 def updates(db, server, runs):
-    """-> for each run a dict of seconds.  The first, which spreads the tables
-    over new pages, does not count."""
+    """-> for each run a dict of (CPU seconds, seconds).  The first, which spreads
+    the tables over new pages, does not count."""
     sides = [side for side in TABLES if side != "hstore" or has_hstore(db)]
     found = []
     for run in range(runs + 1):
-        found.append({side: update_seconds(db, TABLES[side].format(server=server), run)
+        found.append({side: update(db, TABLES[side].format(server=server), run)
                       for side in sides})
     return found[1:]
 

@@ -3,23 +3,9 @@
 import json
 import os
 import subprocess
-import time
 
 import procfs
 import tables
-
-
-def wait_for_copier(db, server):
-    """The pid of the process that copies."""
-    while True:
-        rows = db.rows("""SELECT pid FROM pg_stat_activity
-                          WHERE backend_type = 'sync copier'""")
-        if rows:
-            return int(rows[0][0])
-        if db.value(f"""SELECT state FROM sync.status
-                WHERE server = '{server}' AND object = 'Lead'""") == "live":
-            raise SystemExit("the copy was over before its process was seen")
-        time.sleep(0.02)
 
 
 def watched_copy(db, server):
@@ -33,7 +19,7 @@ def watched_copy(db, server):
         SELECT w.pid FROM sync.worker w JOIN sync.server s USING (serverid)
         WHERE s.server = '{server}'""")))
     tables.enable_leads(db, server)
-    watch = procfs.MemoryWatch(wait_for_copier(db, server), lambda: db.value(
+    watch = procfs.MemoryWatch(procfs.wait_for(db, "sync copier"), lambda: db.value(
         f"""SELECT state FROM sync.progress
             WHERE server = '{server}' AND object = 'Lead'"""))
     watch.start()
@@ -47,7 +33,7 @@ def ours(db, org, server):
     tables.drop_leads(db, server)
     db.run("CHECKPOINT")
     tables.enable_leads(db, server)
-    cpu = procfs.cpu_until_end(wait_for_copier(db, server))
+    cpu = procfs.cpu_until_end(procfs.wait_for(db, "sync copier"))
     tables.wait_live(db, server)
     began, ended, rows, _ = tables.last_step(db, server, "Lead", "copy")
     return org.own_seconds(began, ended), cpu, rows

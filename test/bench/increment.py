@@ -1,5 +1,8 @@
 """Many changed rows by Bulk, against COPY and the same merge by hand."""
 
+import threading
+
+import procfs
 import tables
 
 CHANGED = 50000
@@ -12,12 +15,16 @@ def values(run):
 
 
 def ours(db, org, server):
+    """-> seconds, CPU seconds of the process that pulls."""
     db.run("CHECKPOINT")
-    db.run(f"SELECT sync.now('{server}', 'Lead')")
+    call = threading.Thread(target=db.run, args=(f"SELECT sync.now('{server}', 'Lead')",))
+    call.start()
+    cpu = procfs.cpu_until_end(procfs.wait_for(db, "sync cycle"))
+    call.join()
     began, ended, new, updated = tables.last_step(db, server, "Lead", "pull")
     if (new, updated) != (0, CHANGED):
         raise SystemExit(f"the pull wrote {new} + {updated} rows")
-    return org.own_seconds(began, ended)
+    return org.own_seconds(began, ended), cpu
 
 
 def merge_statements(table, columns, file):
@@ -43,8 +50,9 @@ def merge_statements(table, columns, file):
 
 def by_hand(db, table, columns, file):
     db.run("CHECKPOINT")
-    return db.seconds("SET work_mem = '64MB'", "SET jit = off",
-                      *merge_statements(table, columns, file))
+    cpu, seconds = db.cpu_and_seconds("SET work_mem = '64MB'", "SET jit = off",
+                                      *merge_statements(table, columns, file))
+    return seconds, cpu
 
 
 def check_equal(db, server, columns):
@@ -57,15 +65,16 @@ def check_equal(db, server, columns):
 
 
 def against_hand(db, org, server, runs):
-    """The peer's table has the same rows, keys and indexes before each run."""
+    """The peer's table has the same rows, keys and indexes before each run.
+    -> for each run ours and theirs, in seconds and in CPU seconds."""
     db.run(f"ANALYZE {server}.lead; ANALYZE peer.lead;")
     columns = tables.columns(db, server)
     found = []
     for run in range(runs):
         org.change(WHICH, CHANGED, **values(run))
-        mine = ours(db, org, server)
-        theirs = by_hand(db, "peer.lead", columns, org.newest_result())
-        found.append((mine, theirs))
+        mine, my_cpu = ours(db, org, server)
+        theirs, their_cpu = by_hand(db, "peer.lead", columns, org.newest_result())
+        found.append((mine, theirs, my_cpu, their_cpu))
         org.age("Title LIKE 'Run %d of %%'" % run, CHANGED, **values(run))
     check_equal(db, server, columns)
     return found

@@ -4,6 +4,18 @@ import threading
 import time
 
 SAMPLE_SECONDS = 0.02
+APPEAR_SECONDS = 60
+
+
+def wait_for(db, kind):
+    """The pid of the server process of this kind, which is to appear."""
+    until = time.monotonic() + APPEAR_SECONDS
+    while time.monotonic() < until:
+        rows = db.rows(f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{kind}'")
+        if rows:
+            return int(rows[0][0])
+        time.sleep(SAMPLE_SECONDS)
+    raise SystemExit(f"no {kind} was seen")
 
 
 def cpu_seconds(pid):
