@@ -20,7 +20,14 @@ sub rss_anon
     return $status =~ /^RssAnon:\s+(\d+) kB/m ? $1 : undef;
 }
 
-sub descriptors { my ($pid) = @_; my @fds = glob("/proc/$pid/fd/*"); return scalar @fds }
+
+# Files of tables are opened and closed by the server as its caches come and go;
+# what could leak is the rest: sockets, above all.
+sub descriptors
+{
+    my ($pid) = @_;
+    return scalar grep { (readlink($_) // '') !~ m{/(base|global|pg_\w+)/} } glob("/proc/$pid/fd/*");
+}
 
 sub pid_of
 {
