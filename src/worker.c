@@ -770,6 +770,18 @@ server_turn(ServerWorker *w)
 	return until(w->next_turn, w->push_again, retry);
 }
 
+/*
+ * While nothing can go out, each commit of a writer would wake us for nothing,
+ * and the writer would pay for it.  Its latch waits for a moment.
+ */
+static void
+let_writers_be(ServerWorker *w)
+{
+	if (w->server->paused || w->server->retry_at > GetCurrentTimestamp())
+		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 WORKER_MIN_NAP_MS, PG_WAIT_EXTENSION);
+}
+
 static void
 serve(Oid serverid)
 {
@@ -810,6 +822,7 @@ serve(Oid serverid)
 		if (++turns % TURNS_BETWEEN_RESETS == 0)
 			InvalidateSystemCaches();
 		pgstat_report_activity(STATE_IDLE, "");
+		let_writers_be(&worker);
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 nap, PG_WAIT_EXTENSION);
