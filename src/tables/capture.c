@@ -657,7 +657,8 @@ write_change(const CaptureTable *table, char operation, const char *id,
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
 	heap_freetuple(tuple);
-	table_close(rel, RowExclusiveLock);
+	/* As any statement that writes: its lock ends with the transaction. */
+	table_close(rel, NoLock);
 }
 
 /* Once for each transaction and server. */

@@ -163,7 +163,9 @@ class Replication(Semantics):
                        "INVALID_REPLICATION_DATE")
             self.error(self.window(what, now, now - 600), 400,
                        "INVALID_REPLICATION_DATE")
-            self.error(self.window(what, now - 1, now), 400,
+            # Seconds are cut first: these two are the same minute.
+            minute = now - now % 60 - 60
+            self.error(self.window(what, minute + 1, minute + 59), 400,
                        "INVALID_REPLICATION_DATE")
 
     def test_seconds_are_cut(self):
