@@ -107,6 +107,7 @@ typedef struct CaptureTable
 	char	   *object;
 	AttrNumber	id;
 	AttrNumber	local_id;		/* or InvalidAttrNumber */
+	AttrNumber	last;			/* of all these: no later one is read */
 	int			ncolumns;
 	CaptureColumn *columns;
 } CaptureTable;
@@ -233,6 +234,7 @@ fill_table(CaptureTable *table, const SyncObject *object, List *fields)
 	table->object = pstrdup(object->object);
 	table->id = get_attnum(table->relid, "id");
 	table->local_id = get_attnum(table->relid, "local_id");
+	table->last = Max(table->id, table->local_id);
 	table->columns = palloc0(sizeof(CaptureColumn) * list_length(fields));
 	table->ncolumns = 0;
 	foreach(lc, fields)
@@ -240,9 +242,11 @@ fill_table(CaptureTable *table, const SyncObject *object, List *fields)
 		SyncField  *field = (SyncField *) lfirst(lc);
 		AttrNumber	attnum = get_attnum(table->relid, field->attname);
 
-		if (attnum != InvalidAttrNumber && attnum != table->id)
-			fill_column(&table->columns[table->ncolumns++], table->relid,
-						attnum, field);
+		if (attnum == InvalidAttrNumber || attnum == table->id)
+			continue;
+		fill_column(&table->columns[table->ncolumns++], table->relid, attnum,
+					field);
+		table->last = Max(table->last, attnum);
 	}
 }
 
@@ -758,14 +762,14 @@ sync_capture(PG_FUNCTION_ARGS)
 						"sync.capture")));
 
 	table = find_table(RelationGetRelid(trigger->tg_relation));
-	slot_getallattrs(trigger->tg_trigslot);
+	slot_getsomeattrs(trigger->tg_trigslot, table->last);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		capture_insert(table, trigger->tg_trigslot);
 	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		capture_delete(table, trigger->tg_trigslot);
 	else
 	{
-		slot_getallattrs(trigger->tg_newslot);
+		slot_getsomeattrs(trigger->tg_newslot, table->last);
 		capture_update(table, trigger->tg_trigslot, trigger->tg_newslot);
 	}
 	return PointerGetDatum(NULL);
