@@ -143,6 +143,12 @@ is_interrupt(const ErrorData *error)
 		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN;
 }
 
+bool
+cycle_concerns_object(const ErrorData *error)
+{
+	return !is_interrupt(error) && !concerns_org(error);
+}
+
 /* One logged step on one object; what it does is up to do_step. */
 typedef struct Step
 {

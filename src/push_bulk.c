@@ -253,21 +253,82 @@ refuse_rest(List *rows, const IngestJob *job)
 	}
 }
 
+static bool
+any_answered(List *rows)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		if (((PushRow *) lfirst(lc))->record.answered)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A job that was aborted before it did anything, by us or by an administrator,
+ * is no word about its rows: they go again.
+ */
 static void
 finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
 {
+	bool		undone;
+
 	ingest_results(push->org->api, ingest, job->verb, job->fields,
 				   take_result, job);
-	if (ingest->state == INGEST_FAILED)
+	undone = ingest->aborted && ingest->processed <= 0 && !any_answered(rows);
+	if (ingest->state == INGEST_FAILED && !undone)
 		refuse_rest(rows, ingest);
 	push_bring_contacts(push, rows);
 	step_begin();
-	push_note_outcomes(push, rows, attempt);
+	if (undone)
+		push_give_back(rows, attempt);
+	else
+		push_note_outcomes(push, rows, attempt);
 	step_end();
 	ingest_delete(push->org->api, ingest->id);
 }
 
-/* One job; rows left over for another one or another way as in build_csv. */
+/*
+ * A new job, or NULL if Salesforce takes none for these rows, which it may take
+ * one by one: an object that Bulk does not serve, a permission, the allowance
+ * of Bulk alone.
+ */
+static IngestJob *
+create_job(Push *push, PushObject *target, WriteVerb verb)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ApiError   *error = &push->org->api->error;
+	IngestJob  *volatile ingest = NULL;
+
+	api_clear_error(push->org->api);
+	PG_TRY();
+	{
+		ingest = ingest_create(push->org->api, target->object->object, verb,
+							   target->object->external_id);
+	}
+	PG_CATCH();
+	{
+		if (error->status == 0 || error->refusal == API_TRANSIENT ||
+			error->refusal == API_LOGIN ||
+			strcmp(error->code, "REQUEST_LIMIT_EXCEEDED") == 0)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		ereport(LOG,
+				(errmsg("Salesforce takes no Bulk job for changes of \"%s\", they are sent by Collections",
+						target->object->object),
+				 errdetail("%s: %s", error->code, error->message)));
+	}
+	PG_END_TRY();
+	return ingest;
+}
+
+/*
+ * One job; rows left over for another one or another way as in build_csv.
+ * Rows of a job that cannot be are left for another way.
+ */
 static void
 run_job(Push *push, PushObject *target, WriteVerb verb, List *rows,
 		List **left, List **unfit)
@@ -285,8 +346,13 @@ run_job(Push *push, PushObject *target, WriteVerb verb, List *rows,
 	in = build_csv(&job, rows, &csv, left, unfit);
 	if (in == NIL)
 		return;
-	ingest = ingest_create(push->org->api, target->object->object, verb,
-						   target->object->external_id);
+	ingest = create_job(push, target, verb);
+	if (ingest == NULL)
+	{
+		*unfit = list_concat(*unfit, list_concat(in, *left));
+		*left = NIL;
+		return;
+	}
 	seqs = push_numbers(in, &n);
 	step_begin();
 	attempt = attempt_begin(push->server, target->object->object,

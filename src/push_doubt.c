@@ -307,6 +307,53 @@ look_up(Push *push, PushObject *target, const OutboxAttempt *attempt,
 }
 
 static Doubt
+settle(Push *push, PushObject *target, const OutboxAttempt *attempt,
+	   List *rows, bool exactly)
+{
+	if (attempt->job)
+	{
+		JobEnd		end = push_finish_job(push, target, attempt, rows);
+
+		if (end != JOB_UNKNOWN)
+			return end == JOB_SETTLED ? DOUBT_SETTLED : DOUBT_JOB_RUNS;
+	}
+	return look_up(push, target, attempt, rows, exactly);
+}
+
+/*
+ * An answer that makes no sense is recorded against the object: attempts are
+ * looked at before anything else goes out, and all the org would wait for it.
+ */
+static Doubt
+settle_guarded(Push *push, PushObject *target, const OutboxAttempt *attempt,
+			   List *rows, bool exactly)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile Doubt doubt = DOUBT_JOB_RUNS;
+
+	PG_TRY();
+	{
+		doubt = settle(push, target, attempt, rows, exactly);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (!cycle_concerns_object(error) ||
+			error->sqlerrcode == ERRCODE_CONNECTION_FAILURE)
+			PG_RE_THROW();
+		FlushErrorState();
+		step_abort();
+		cycle_failed(push->server, target->object, "push",
+					 target->object->failures, error, push->org);
+	}
+	PG_END_TRY();
+	return doubt;
+}
+
+static Doubt
 resolve(Push *push, const OutboxAttempt *attempt, bool exactly)
 {
 	List	   *changes;
@@ -323,14 +370,7 @@ resolve(Push *push, const OutboxAttempt *attempt, bool exactly)
 		return DOUBT_SETTLED;
 	push_fill_known_ids(rows);
 	target = ((PushRow *) linitial(rows))->target;
-	if (attempt->job)
-	{
-		JobEnd		end = push_finish_job(push, target, attempt, rows);
-
-		if (end != JOB_UNKNOWN)
-			return end == JOB_SETTLED ? DOUBT_SETTLED : DOUBT_JOB_RUNS;
-	}
-	return look_up(push, target, attempt, rows, exactly);
+	return settle_guarded(push, target, attempt, rows, exactly);
 }
 
 void

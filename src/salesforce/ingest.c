@@ -61,6 +61,7 @@ read_job(IngestJob *job, const Json *json)
 	job->state = state_of(state);
 	job->processed = json_get_int(json, "numberRecordsProcessed", -1);
 	job->failed = json_get_int(json, "numberRecordsFailed", -1);
+	job->aborted = state && strcmp(state, "Aborted") == 0;
 	job->message = NULL;
 	if (job->version == NULL)
 		job->version = json_get_text(json, "apiVersion");
@@ -409,6 +410,7 @@ typedef struct Results
 	int			created;
 	int			error;
 	int		   *places;			/* of the fields that were sent */
+	const char *missing;		/* one that has no column; NULL = none */
 	int			nfields;
 	const char **values;		/* of a row, in the order of the fields */
 	MemoryContext caller;		/* visit is called in */
@@ -440,7 +442,10 @@ find_column(const CsvReader *header, const char *name)
 	return -1;
 }
 
-/* Where each column stands; false if the result is wholly empty. */
+/*
+ * Where each column stands; false if the result is wholly empty.  Of a job that
+ * did nothing the columns may be unknown, which only matters to rows.
+ */
 static bool
 read_header(Results *results, List *fields)
 {
@@ -456,16 +461,14 @@ read_header(Results *results, List *fields)
 	results->nfields = list_length(fields);
 	results->places = palloc((results->nfields + 1) * sizeof(int));
 	results->values = palloc((results->nfields + 1) * sizeof(char *));
+	results->missing = NULL;
 	foreach(lc, fields)
 	{
 		const char *name = (const char *) lfirst(lc);
 
 		results->places[i] = find_column(results->csv, name);
 		if (results->places[i++] < 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FDW_INVALID_COLUMN_NAME),
-					 errmsg("result of Salesforce has other columns than were sent"),
-					 errdetail("Column \"%s\" is missing.", name)));
+			results->missing = name;
 	}
 	return true;
 }
@@ -565,6 +568,11 @@ visit_row(Results *results, IngestVisit visit, void *arg)
 	MemoryContext work;
 	IngestRow	row = {0};
 
+	if (results->missing)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_COLUMN_NAME),
+				 errmsg("result of Salesforce has other columns than were sent"),
+				 errdetail("Column \"%s\" is missing.", results->missing)));
 	if (results->csv->nvalues != results->columns)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),

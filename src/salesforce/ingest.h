@@ -32,6 +32,7 @@ typedef struct IngestJob
 	IngestState state;
 	int64		processed;		/* failed ones included; -1 = not said */
 	int64		failed;			/* -1 = not said */
+	bool		aborted;		/* failed because somebody ended it */
 	char	   *message;		/* of a failed job; or NULL */
 } IngestJob;
 

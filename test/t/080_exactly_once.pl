@@ -8,6 +8,7 @@
 use strict;
 use warnings;
 use IPC::Run;
+use JSON::PP;
 use SyncTest;
 use Test::More;
 
@@ -233,6 +234,28 @@ foreach my $step (sort keys %step)
             $kill{$who}->();
             settled($what, $object, $name, MANY);
         }
+    }
+}
+
+# A job that was ended before it did anything: by us, who did not learn of it,
+# or by an administrator.  Of such a one not all orgs tell how much it did.
+my $true = JSON::PP::true;
+foreach my $object (sort keys %create)
+{
+    foreach my $told (1, 0)
+    {
+        my $what = "Bulk, $object, ended before it began, " . ($told ? 'as told' : 'not told');
+        my $ended = $org->fault({ method => 'PATCH', path => '/jobs/ingest', body => 'Aborted' },
+            { apply_then => { status => 503 } });
+
+        $org->fault({ kind => 'ingest_upload' }, { apply_then => { reset => $true } });
+        $org->fault({ kind => 'ingest_status' }, { pass => $true,
+            replace => [ [ '"numberRecordsProcessed":\s*0,?', '' ] ] }, times => -1) if !$told;
+        my $name = insert_rows($object, MANY);
+        wait_until("$what: it is ended", sub { go_on(); return $org->hits($ended) > 0 });
+        go_on();
+        settled($what, $object, $name, MANY);
+        $org->no_faults;
     }
 }
 
