@@ -378,6 +378,7 @@ foreach my $why (sort keys %no_job)
 }
 
 $fault = $org->fault({ kind => 'ingest_results' }, { pass => JSON::PP::true, replace => [ [ 'Title', 'Other' ] ] }, times => -1);
+hold($node);
 sql($node, join ';', map { "UPDATE acme.lead SET title = 'foreign result' WHERE id = '$leads[$_]'" } 70 .. 89);
 wait_until('the results have other columns', sub {
     sql($node, q{SELECT sync.resume('acme')});
