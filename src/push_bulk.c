@@ -233,7 +233,10 @@ take_result(const IngestRow *result, void *arg)
 	row->record.refusal = result->refusal;
 }
 
-/* The whole job was refused: so is each row that it did not do. */
+/*
+ * The whole job was refused: so is each row that it did not do.  Of an aborted
+ * one nobody said anything against the rows.
+ */
 static void
 refuse_rest(List *rows, const IngestJob *job)
 {
@@ -258,7 +261,7 @@ finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
 {
 	ingest_results(push->org->api, ingest, job->verb, job->fields,
 				   take_result, job);
-	if (ingest->state == INGEST_FAILED)
+	if (ingest->state == INGEST_FAILED && !ingest->aborted)
 		refuse_rest(rows, ingest);
 	push_bring_contacts(push, rows);
 	step_begin();
@@ -316,6 +319,17 @@ push_by_bulk(Push *push, PushObject *target, WriteVerb verb, List *rows)
 }
 
 /*
+ * A job that does not run any more, and that we have aborted if it was open.
+ * The answer to an earlier abort may have been lost.
+ */
+static bool
+nothing_was_done(const IngestJob *ingest)
+{
+	return ingest->state == INGEST_OPEN || ingest->state == INGEST_GONE ||
+		(ingest->aborted && ingest->processed == 0);
+}
+
+/*
  * A job of which only the id is known.
  */
 JobEnd
@@ -341,7 +355,7 @@ push_finish_job(Push *push, PushObject *target, const OutboxAttempt *attempt,
 		(ingest->state == INGEST_OPEN &&
 		 !ingest_abort(push->org->api, ingest->id)))
 		return JOB_RUNNING;
-	if (ingest->state == INGEST_OPEN || ingest->state == INGEST_GONE)
+	if (nothing_was_done(ingest))
 	{
 		step_begin();
 		push_give_back(rows, attempt->attempt);

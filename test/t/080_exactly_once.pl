@@ -236,6 +236,22 @@ foreach my $step (sort keys %step)
     }
 }
 
+# The upload is lost, and so is the answer to the abort that follows from it.
+foreach my $object (sort keys %create)
+{
+    my $what = "Bulk, $object, upload and abort lost";
+    my $lost = $org->fault({ kind => 'ingest_upload' }, { reset => JSON::PP::true });
+    my $fault = $org->fault({ method => 'PATCH', path => '/jobs/ingest/', body => 'Aborted' },
+        { apply_then => { status => 500 } });
+    my $name = insert_rows($object, MANY);
+
+    hit($what, $lost);
+    go_on();
+    hit($what, $fault);
+    go_on();
+    settled($what, $object, $name, MANY);
+}
+
 ok((grep { $_->{kind} eq 'ingest_upload' } $org->calls(since => 0)) > 10, 'rows went by Bulk jobs');
 
 done_testing();
