@@ -1111,6 +1111,25 @@ drop_nothing(Push *push, List *rows)
 	return left;
 }
 
+/*
+ * What was changed back has been looked at: the org has what it had before.
+ * Without a look it is sent.
+ */
+static List *
+drop_back(Push *push, List *rows)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->target->object->direction == DIRECTION_BOTH)
+			fold_drop_back(row->change);
+	}
+	return drop_nothing(push, rows);
+}
+
 static List *
 drop_locked(List *rows)
 {
@@ -1252,7 +1271,7 @@ push_round(Push *push)
 		refuse_waiting(push, waiting);
 	else if (!check_records(push, ready))
 	{
-		send_rows(push, ready);
+		send_rows(push, drop_back(push, ready));
 		forget_checked(push, ready);
 		(void) replace_ids(push);
 	}

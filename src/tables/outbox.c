@@ -322,13 +322,16 @@ outbox_replace(const int64 *seqs, int n, char operation, const char *changes)
 }
 
 void
-outbox_add(Oid relid, const char *id, char operation, const char *changes)
+outbox_add(int64 seq, Oid relid, const char *id, char operation,
+		   const char *changes)
 {
 	char		op[2] = {operation, '\0'};
 
-	RUN("INSERT INTO sync.change (relation, id, operation, changes, captured)"
-		" VALUES ($1, $2, $3::\"char\", $4::json, clock_timestamp())",
-		"ottt", relid, id, op, changes);
+	RUN("INSERT INTO sync.change"
+		" (seq, relation, id, operation, changes, captured)"
+		" OVERRIDING SYSTEM VALUE"
+		" VALUES ($1, $2, $3, $4::\"char\", $5::json, clock_timestamp())",
+		"lottt", seq, relid, id, op, changes);
 }
 
 /*

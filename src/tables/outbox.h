@@ -64,8 +64,11 @@ extern void outbox_sent(const int64 *seqs, int n, int64 attempt);
 extern void outbox_replace(const int64 *seqs, int n, char operation,
 						   const char *changes);
 
-/* A new change on behalf of the sync itself. */
-extern void outbox_add(Oid relid, const char *id, char operation,
+/*
+ * A change on behalf of the sync itself, in the place of one that is done: later
+ * changes of the row come after it.
+ */
+extern void outbox_add(int64 seq, Oid relid, const char *id, char operation,
 					   const char *changes);
 
 /* Attempts */
