@@ -189,7 +189,7 @@ CREATE TABLE sync.conflicts (
     object     text NOT NULL,
     record     text NOT NULL,
     field      text,              -- NULL: the row as a whole (deleted)
-    base       text,              -- what both had last
+    base       text,              -- what both had last; values as text
     salesforce text,
     local      text,
     winner     text NOT NULL,     -- salesforce, local
@@ -550,7 +550,7 @@ SELECT c.seq,
 COMMENT ON VIEW sync.outbox IS
 'Local changes that have not reached Salesforce yet: changes holds the changed columns with old and new values. state: waiting, sent (the answer is not there yet, or was lost and is being looked up), refused (see sync.failures).';
 COMMENT ON TABLE sync.conflicts IS
-'Fields that both sides changed: what both had last, what Salesforce had, what was here, who won, and by which rule. field is null where a row was deleted on one side.';
+'Fields that both sides changed: base (what both had last), salesforce and local (what each had then), who won, and by which rule (conflict of sync.set; deleted: the record is gone). field is null where a row was deleted here and changed there. Kept for 90 days, or for keep_log if that is longer.';
 
 CREATE VIEW sync.backlog AS
 WITH done AS (

@@ -239,8 +239,8 @@ resolve_delete(Resolution *r, NetChange *change, const IncomingRow *row)
 	if (changed_there(r, change, row))
 	{
 		local = local_wins(r->object, change, row->stamp);
-		record(r->object, change, NULL, NULL, "changed", "deleted", local,
-			   NULL);
+		record(r->object, change, NULL, NULL, "\"changed\"", "\"deleted\"",
+			   local, NULL);
 	}
 	if (local)
 	{

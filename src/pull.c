@@ -275,8 +275,8 @@ merge_and_record(Work *work, Stage *stage, List *refused)
 
 	if (work->object->direction == DIRECTION_BOTH)
 	{
-		merged.skipped += stage_drop_same(stage);
 		stage->audit = audit_columns(work);
+		merged.skipped += stage_drop_same(stage);
 		conflict_resolve(work->object, stage);
 	}
 	merge_stage(stage, work->object->mark, &merged, &refused);

@@ -126,7 +126,7 @@ incoming_rows(const Stage *stage, List *ids, List *columns)
 }
 
 void
-incoming_keep(const Stage *stage, const char *column, List *ids)
+incoming_keep(Stage *stage, const char *column, List *ids)
 {
 	SqlScope	sql;
 	const char *name = quote_identifier(column);
@@ -142,6 +142,7 @@ incoming_keep(const Stage *stage, const char *column, List *ids)
 							stage_sql(stage), name, name, name,
 							relation_sql(stage->relid)), "T", ids);
 	sql_end(&sql);
+	stage->audit_alone = true;
 }
 
 void

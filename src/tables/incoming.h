@@ -31,7 +31,7 @@ typedef struct IncomingRow
  */
 extern void incoming_lock(const Stage *stage);
 extern List *incoming_rows(const Stage *stage, List *ids, List *columns);
-extern void incoming_keep(const Stage *stage, const char *column, List *ids);
+extern void incoming_keep(Stage *stage, const char *column, List *ids);
 extern void incoming_remove(const Stage *stage, List *ids);
 
 #endif							/* SYNC_INCOMING_H */

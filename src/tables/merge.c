@@ -135,6 +135,7 @@ stage_create(Oid relid, List *columns, const char *stamp)
 
 	stage->relid = relid;
 	stage->stamp = stamp == NULL ? NULL : pstrdup(stamp);
+	stage->audit_alone = true;
 	foreach(lc, columns)
 	{
 		stage->columns = lappend(stage->columns, pstrdup(lfirst(lc)));
@@ -152,6 +153,7 @@ stage_create(Oid relid, List *columns, const char *stamp)
 int64
 stage_load(Stage *stage, RowSource *source, List **refused)
 {
+	stage->prepared = false;
 	return load_rows(stage->stage, stage->columns, source, false, refused);
 }
 
@@ -167,18 +169,46 @@ stage_drop(Stage *stage)
 }
 
 /*
+ * An id that was staged more than once: pages were read at different times,
+ * and the row changed in between.  The newest counts, of equal ones the one that
+ * was read last.
+ */
+static void
+drop_doubles(const Stage *stage)
+{
+	const char *id = id_of(stage);
+	bool		stamped = stage->stamp != NULL &&
+		get_attnum(stage->stage, stage->stamp) != InvalidAttrNumber;
+
+	relation_run(psprintf("DELETE FROM " STAGE " WHERE ctid IN (SELECT c FROM"
+						  " (SELECT ctid AS c, row_number() OVER"
+						  " (PARTITION BY %s ORDER BY %s%s ctid DESC) AS n"
+						  " FROM " STAGE " WHERE %s IN"
+						  " (SELECT %s FROM " STAGE
+						  " GROUP BY %s HAVING count(*) > 1)) AS numbered"
+						  " WHERE n > 1)", id,
+						  stamped ? quote_identifier(stage->stamp) : "",
+						  stamped ? " DESC NULLS LAST," : "",
+						  id, id, id));
+}
+
+/*
  * A temporary table has no statistics unless asked for, and without them one
  * row and a million look alike to the planner: the first wants the key's
  * index, the other a hash join.
  */
 static void
-prepare_stage(const Stage *stage)
+prepare_stage(Stage *stage)
 {
 	ApplyState	state;
 
+	if (stage->prepared)
+		return;
 	owner_begin(relation_owner(stage->stage), &state);
 	relation_run(psprintf("ANALYZE " STAGE " (%s)", id_of(stage)));
+	drop_doubles(stage);
 	owner_end(&state);
+	stage->prepared = true;
 }
 
 /*
@@ -371,31 +401,6 @@ delete_statement(const Merge *merge)
 					not_older(merge->stage));
 }
 
-/*
- * An id that was staged more than once: pages were read at different times,
- * and the row changed in between.  The newest counts, of equal ones the one that
- * was read last.
- */
-static void
-drop_doubles(const Stage *stage)
-{
-	ApplyState	state;
-	const char *id = id_of(stage);
-
-	owner_begin(relation_owner(stage->stage), &state);
-	relation_run(psprintf("DELETE FROM " STAGE " WHERE ctid IN (SELECT c FROM"
-						  " (SELECT ctid AS c, row_number() OVER"
-						  " (PARTITION BY %s ORDER BY %s%s ctid DESC) AS n"
-						  " FROM " STAGE " WHERE %s IN"
-						  " (SELECT %s FROM " STAGE
-						  " GROUP BY %s HAVING count(*) > 1)) AS numbered"
-						  " WHERE n > 1)", id,
-						  stage->stamp ? quote_identifier(stage->stamp) : "",
-						  stage->stamp ? " DESC NULLS LAST," : "",
-						  id, id, id));
-	owner_end(&state);
-}
-
 static void
 prepare_merge(Merge *merge, const Stage *stage, bool mark)
 {
@@ -405,7 +410,7 @@ prepare_merge(Merge *merge, const Stage *stage, bool mark)
 	merge->stage = stage;
 	merge->table = relation_sql(stage->relid);
 	merge->update = update_statement(merge, mark, false_columns, false);
-	if (stage->audit != NIL)
+	if (stage->audit != NIL && stage->audit_alone)
 		merge->audit = update_statement(merge, mark, false_columns, true);
 	merge->insert = insert_statement(merge, false_columns);
 	if (stage->has_isdeleted && !mark &&
@@ -660,7 +665,6 @@ merge_stage(Stage *stage, bool mark, MergeCounts *counts, List **refused)
 	stage_work_begin(&work, stage->relid);
 	merge.caller = work.caller;
 	prepare_stage(stage);
-	drop_doubles(stage);
 	prepare_merge(&merge, stage, mark);
 	if (merge.staged > 0 && attempt(merge_all, &merge) != NULL)
 		merge_carefully(&merge);
@@ -668,25 +672,43 @@ merge_stage(Stage *stage, bool mark, MergeCounts *counts, List **refused)
 	stage_work_end(&work);
 }
 
+/* Of the rows that differ in nothing else: do they in audit columns? */
+static char *
+drop_same_statement(const Stage *stage)
+{
+	const char *id = id_of(stage);
+	const bool *false_columns = relation_false_columns(stage->relid,
+													   stage->columns);
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "WITH same AS (SELECT s.ctid AS row, ");
+	append_differs(&sql, stage, false_columns, DIFFER_AUDIT);
+	appendStringInfo(&sql, " AS audit FROM " STAGE " AS s JOIN %s AS t"
+					 " ON t.%s = s.%s WHERE NOT ",
+					 relation_sql(stage->relid), id, id);
+	append_differs(&sql, stage, false_columns, DIFFER_OTHERS);
+	appendStringInfoString(&sql, "), dropped AS (DELETE FROM " STAGE
+						   " WHERE ctid IN (SELECT row FROM same"
+						   " WHERE NOT audit))"
+						   " SELECT unnest(ARRAY[count(*) FILTER (WHERE NOT audit),"
+						   " count(*) FILTER (WHERE audit)]) FROM same");
+	return sql.data;
+}
+
 int64
 stage_drop_same(Stage *stage)
 {
 	StageWork	work;
-	StringInfoData sql;
+	List	   *counts;
 	int64		dropped;
 
 	stage_work_begin(&work, stage->relid);
 	prepare_stage(stage);
-	drop_doubles(stage);
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "DELETE FROM " STAGE " AS s USING %s AS t"
-					 " WHERE t.%s = s.%s AND NOT ",
-					 relation_sql(stage->relid), id_of(stage), id_of(stage));
-	append_differs(&sql, stage,
-				   relation_false_columns(stage->relid, stage->columns),
-				   DIFFER_ANY);
 	set_planner();
-	dropped = relation_run(sql.data);
+	counts = relation_texts(drop_same_statement(stage), 0, NULL, NULL);
+	dropped = strtoll(linitial(counts), NULL, 10);
+	stage->audit_alone = strcmp(lsecond(counts), "0") != 0;
 	stage_work_end(&work);
 	return dropped;
 }
@@ -722,7 +744,6 @@ stage_absent(Stage *stage)
 
 	stage_work_begin(&work, stage->relid);
 	prepare_stage(stage);
-	drop_doubles(stage);
 	query = absent_query(stage);
 	MemoryContextSwitchTo(work.caller);
 	absent = relation_texts(query, 0, NULL, NULL);

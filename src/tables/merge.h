@@ -22,6 +22,9 @@ typedef struct Stage
 	List	   *audit;			/* of char *: of the columns those that tell
 								 * only who changed a record and when; set by
 								 * the caller, see merge_stage */
+	bool		prepared;		/* has statistics, and each id once */
+	bool		audit_alone;	/* there may be rows in which only audit
+								 * columns differ */
 } Stage;
 
 typedef struct MergeCounts
@@ -47,7 +50,8 @@ typedef struct MergeCounts
  *
  * stage_drop_same: takes out what the table has already, and returns how much
  * that was.  For tables that others write to: what is no longer in the stage
- * cannot overwrite what they write before the merge.
+ * cannot overwrite what they write before the merge.  Whoever gives staged rows
+ * values of the table's after that sets audit_alone.
  *
  * merge_stage: applies the stage to the table as its owner (guard.h):
  *	- rows with isdeleted = true are deleted, or with mark = true updated like

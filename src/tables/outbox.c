@@ -407,6 +407,10 @@ attempts_open(const char *server)
 	return attempts;
 }
 
+/*
+ * Values come as JSON and are kept as plain text, which can be read, and put
+ * back into the column.
+ */
 void
 conflict_record(const char *server, const char *object, const char *id,
 				const char *field, const char *base, const char *salesforce,
@@ -414,7 +418,8 @@ conflict_record(const char *server, const char *object, const char *id,
 {
 	RUN("INSERT INTO sync.conflicts (server, object, record, field, base,"
 		" salesforce, local, winner, rule)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		" VALUES ($1, $2, $3, $4, $5::json #>> '{}', $6::json #>> '{}',"
+		" $7::json #>> '{}', $8, $9)",
 		"ntttttttt", server, object, id, field, base, salesforce, local,
 		winner, rule);
 }

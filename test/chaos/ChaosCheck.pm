@@ -201,7 +201,7 @@ sub conflicts
 
     foreach my $conflict (@$conflicts)
     {
-        next if $conflict->{field} eq 'status' && $conflict->{base} eq 'null';
+        next if $conflict->{field} eq 'status' && !defined $conflict->{base};
         push @problems, $json->encode($conflict)
           if $self->{others}->never_wrote($conflict->{record}, $conflict->{field});
     }

@@ -99,18 +99,19 @@ is(scalar(writes_of($org)), 0, 'and nothing to send');
 both('Lead', $leads[1], q{title = 'ours', city = 'ours'}, { Title => 'theirs', Phone => 'theirs' });
 let_go($node);
 is(here('Lead', $leads[1], 'title, city, phone'), 'ours|ours|theirs', 'a lead: ours wins, per field');
-is(conflicts_of($node, $leads[1]), q{title|"base"|"theirs"|"ours"|local|local}, 'recorded with all three values');
+is(conflicts_of($node, $leads[1]), q{title|base|theirs|ours|local|local}, 'recorded with all three values');
 is(org_value('Lead', $leads[1], 'Title'), 'ours', 'and goes out');
 
 both('Contact', $contacts[1], q{title = 'ours', department = 'ours'}, { Title => 'theirs', Phone => 'theirs' });
 let_go($node);
 is(here('Contact', $contacts[1], 'title, department, phone'), 'theirs|ours|theirs', 'a contact: theirs wins, per field');
-is(conflicts_of($node, $contacts[1]), q{title|"base"|"theirs"|"ours"|salesforce|salesforce}, 'recorded');
+is(conflicts_of($node, $contacts[1]), q{title|base|theirs|ours|salesforce|salesforce}, 'recorded');
 is(org_value('Contact', $contacts[1], 'Title') . org_value('Contact', $contacts[1], 'Department'), 'theirsours',
     'our other field goes out');
-both('Campaign', $campaigns[0], q{description = 'ours'}, { Description => 'theirs' });
+both('Campaign', $campaigns[0], qq{description = E'"ours" \\\\ ä\\tb'}, { Description => '"theirs"' });
 let_go($node);
-is(here('Campaign', $campaigns[0], 'description'), 'theirs', 'others: theirs wins');
+is(here('Campaign', $campaigns[0], 'description'), '"theirs"', 'others: theirs wins');
+is(conflicts_of($node, $campaigns[0]), qq{description|base|"theirs"|"ours" \\ ä\tb|salesforce|salesforce}, 'recorded as it was written');
 settle('the defaults');
 
 # By a pull instead of a look
@@ -119,10 +120,11 @@ both('Lead', $leads[2], q{title = 'ours', annualrevenue = 20.50, isunreadbyowner
 both('Contact', $contacts[2], q{title = NULL}, { Title => 'theirs' });
 sync_now($node, 'acme');
 is(join("\n", sort split /\n/, conflicts_of($node, $leads[2])),
-    qq{annualrevenue|10|30.0|20.50|local|local\ntitle|"base"|"theirs"|"ours"|local|local}, 'a pull decides in the same way');
+    qq{annualrevenue|10|30.0|20.50|local|local\ntitle|base|theirs|ours|local|local}, 'a pull decides in the same way');
 is(here('Lead', $leads[2], 'title, annualrevenue, isunreadbyowner'), 'ours|20.50|t', 'ours stays here');
 is(here('Contact', $contacts[2], 'title'), 'theirs', 'theirs came in');
-is(conflicts_of($node, $contacts[2]), q{title|"base"|"theirs"|null|salesforce|salesforce}, 'against a null of ours');
+is(sql($node, qq{SELECT salesforce, local IS NULL FROM sync.conflicts WHERE record = '$contacts[2]'}), 'theirs|t',
+    'against a null of ours');
 sync_now($node, 'acme');
 is(sql($node, qq{SELECT count(*) FROM sync.conflicts WHERE record = '$leads[2]'}), 2, 'once decided, it is decided');
 let_go($node);
@@ -278,7 +280,7 @@ wait_until('the write is on its way', sub { $org->hits($fault) });
 $org->update('Contact', { Id => $contacts[22], Title => 'just before' });
 went_out($node, 'the same field, under a condition');
 is(org_value('Contact', $contacts[22], 'Title'), 'just before', 'is not overwritten');
-is(conflicts_of($node, $contacts[22]), q{title|"base"|"just before"|"ours"|salesforce|salesforce}, 'but decided by the rule');
+is(conflicts_of($node, $contacts[22]), q{title|base|just before|ours|salesforce|salesforce}, 'but decided by the rule');
 settle('under a condition');
 sql($node, q{SELECT sync.set('acme', 'Contact', 'unmodified_since', 'off')});
 
@@ -369,7 +371,7 @@ hold($node);
 sql($node, qq{UPDATE acme.contact SET phone = 'ours', department = 'ours' WHERE id = '$contacts[25]'});
 sql_end($pull);
 is(here('Contact', $contacts[25], 'title, phone'), 'coming in|ours', 'a change while rows come in is kept');
-is(conflicts_of($node, $contacts[25]), q{department|"base"|"coming in"|"ours"|salesforce|salesforce},
+is(conflicts_of($node, $contacts[25]), q{department|base|coming in|ours|salesforce|salesforce},
     'and judged by the value that both had last');
 let_go($node);
 settle('while rows come in');
@@ -412,7 +414,7 @@ $org->post('/clock', { frozen => JSON::PP::false });
 $org->post('/clock', { step_seconds => 5 });
 let_go($node);
 settle('within one second');
-is(conflicts_of($node, $contacts[26]), q{title|"first half"|"second half"|"ours"|salesforce|salesforce},
+is(conflicts_of($node, $contacts[26]), q{title|first half|second half|ours|salesforce|salesforce},
     'a change within the second of the last one seen');
 
 #

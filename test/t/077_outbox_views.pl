@@ -121,7 +121,7 @@ sql($node, q{SELECT sync.resume('acme')});
 $heard = hear('conflict', 'a conflict is told');
 is_deeply([ @$heard{qw(server object detail)} ], [ 'acme', 'Contact', $contacts[0] ], 'with its record');
 is(sql($node, q{SELECT server, object, record, field, salesforce, local, winner, rule, happened <= now() FROM sync.conflicts ORDER BY field}),
-    join("\n", map { qq{acme|Contact|$contacts[0]|$_|"theirs"|"ours"|salesforce|salesforce|t} } qw(department title)),
+    join("\n", map { qq{acme|Contact|$contacts[0]|$_|theirs|ours|salesforce|salesforce|t} } qw(department title)),
     'both values of each field are kept');
 
 #
