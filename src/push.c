@@ -11,9 +11,10 @@
  * broken by leaving a reference out at first.
  *
  * Nothing is sent twice blindly.  Updates and deletes can be repeated: the look
- * before finds that they have been done.  A create can be repeated if it is an
- * upsert by an external id; otherwise the attempt is recorded before it is sent,
- * and looked up in the org if its answer was lost (push_doubt.c).
+ * before finds that they have been done.  The attempt to create something is
+ * recorded before it is sent; if its answer was lost, it is repeated as it was,
+ * before anything that follows, if it is an upsert by an external id, and
+ * otherwise looked up in the org (push_doubt.c).
  *
  * While rows of an object go out its lock is held, so that no other process
  * merges rows of it meanwhile.
@@ -64,6 +65,9 @@ int			push_answer_wait = 120;
 
 /* Ids that are given, and rows that refused to take them, are tried again. */
 #define REPLACE_RETRY		(10 * USECS_PER_SEC)
+
+/* Attempts in doubt are not looked at each time that somebody commits. */
+static TimestampTz doubts_due = 0;
 
 typedef struct CheckedRow
 {
@@ -838,7 +842,10 @@ push_numbers(List *rows, int *n)
 	return seqs;
 }
 
-/* Before anything that can't be repeated blindly is sent. */
+/*
+ * Before anything is sent that can't be repeated blindly, or that a later delete
+ * must not undo here alone.
+ */
 static void
 record_attempts(Push *push, List *calls)
 {
@@ -851,11 +858,12 @@ record_attempts(Push *push, List *calls)
 		int64	   *seqs;
 		int			n;
 
-		if (call->verb != WRITE_CREATE)
+		if (call->verb != WRITE_CREATE && call->verb != WRITE_UPSERT)
 			continue;
 		seqs = push_numbers(call->rows, &n);
 		call->attempt = attempt_begin(push->server,
-									  call->target->object->object, "create",
+									  call->target->object->object,
+									  call->verb == WRITE_CREATE ? "create" : "upsert",
 									  api_now(push->org->api));
 		outbox_sent(seqs, n, call->attempt);
 	}
@@ -1026,6 +1034,22 @@ send_calls(Push *push, List *calls)
 		}
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+/* Sends the rows of an attempt again. */
+void
+push_repeat(Push *push, PushObject *target, WriteVerb verb, List *rows,
+			int64 attempt)
+{
+	PushCall	call = {0};
+
+	call.verb = verb;
+	call.target = target;
+	call.rows = rows;
+	call.attempt = attempt;
+	prepare_call(push, &call);
+	collections_write(push->org->api, &call.call, 1);
+	(void) finish_call(push, &call);
 }
 
 /* The rows of the first one's verb and object; the others stay in *rows. */
@@ -1275,7 +1299,6 @@ push_round(Push *push)
 		forget_checked(push, ready);
 		(void) replace_ids(push);
 	}
-	log_round(push);
 	return ready != NIL;
 }
 
@@ -1292,16 +1315,17 @@ create_checked(Push *push)
 								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* A round with its memory and locks. */
+/* A piece of work with its memory and locks. */
 static bool
-guarded_round(Push *push)
+guarded(Push *push, bool (*work) (Push *push))
 {
 	MemoryContext old = MemoryContextSwitchTo(push->round);
 	volatile bool more = false;
 
 	PG_TRY();
 	{
-		more = push_round(push);
+		more = work(push);
+		log_round(push);
 	}
 	PG_CATCH();
 	{
@@ -1350,11 +1374,12 @@ push_run(Cycle *cycle)
 	pgstat_report_activity(STATE_RUNNING, "pushing changes");
 	PG_TRY();
 	{
-		push_resolve_doubts(push);
+		if (cycle->now || doubts_due <= GetCurrentTimestamp())
+			(void) guarded(push, push_resolve_doubts);
 		(void) replace_ids(push);
-		while (guarded_round(push) && !run_is_long(push))
+		while (guarded(push, push_round) && !run_is_long(push))
 			;
-		again = push_doubts_due(push->server);
+		doubts_due = again = push_doubts_due(push->server);
 		if (replace_ids(push) > 0 && again == 0)
 			again = GetCurrentTimestamp() + REPLACE_RETRY;
 	}

@@ -70,11 +70,12 @@ extern TimestampTz push_backoff(int attempts);
 
 /*
  * push_doubt.c: attempts whose answer was lost.
+ * push_resolve_doubts: resolves what can be; false, for no more is to be done.
  * push_doubts_due: when they are to be looked at; 0 = there are none.
  * push_unfinished: the same for whatever a process that has ended has left,
  * rows that wait for ids that are known among it.
  */
-extern void push_resolve_doubts(Push *push);
+extern bool push_resolve_doubts(Push *push);
 extern TimestampTz push_doubts_due(const char *server);
 extern TimestampTz push_unfinished(const char *server);
 
@@ -98,10 +99,11 @@ extern JobEnd push_finish_job(Push *push, PushObject *target,
 /* push.c, for the others */
 extern PushObject *push_object(Push *push, Oid relid);
 extern bool push_lock(PushObject *target);
+extern void push_repeat(Push *push, PushObject *target, WriteVerb verb,
+						List *rows, int64 attempt);
 extern void push_fill_known_ids(List *rows);
 extern List *push_rows_of(Push *push, List *changes);
 extern int64 *push_numbers(List *rows, int *n);
-extern WriteField *push_record_fields(PushRow *row, int *n);
 extern SyncField *push_field(const PushObject *target, const char *column);
 
 #endif							/* SYNC_PUSH_H */

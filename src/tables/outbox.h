@@ -92,6 +92,15 @@ extern void attempt_in_doubt(int64 attempt, bool may_run);
 extern void attempt_end(int64 attempt);
 extern List *attempts_open(const char *server); /* of OutboxAttempt * */
 
+/*
+ * Since when records of an object may have been made by attempts that are open,
+ * by the org's clock; 0 = there are none.  Our notion of that clock may be a
+ * little off.
+ */
+#define ATTEMPT_CLOCK_SLACK	(2 * USECS_PER_MINUTE)
+
+extern TimestampTz attempts_since(const char *server, const char *object);
+
 /* Conflicts */
 extern void conflict_record(const char *server, const char *object,
 							const char *id, const char *field,
