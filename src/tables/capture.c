@@ -121,6 +121,20 @@ static Oid	object_relid = InvalidOid;
 static Oid	provisional_sequence = InvalidOid;
 static CaptureWake wake_server = NULL;
 
+/*
+ * A row that was deleted because an UPDATE moves it to another partition: an
+ * INSERT there follows.  Only for that, and only in the subtransaction.
+ */
+static struct
+{
+	LocalTransactionId in;
+	SubTransactionId sub;
+	Oid			relid;			/* the partition */
+	char	   *id;
+	TupleTableSlot *row;
+	ItemPointerData change;		/* the DELETE in the outbox */
+} moved = {InvalidLocalTransactionId};
+
 /* Servers to wake when this transaction commits. */
 static Oid	last_woken = InvalidOid;
 static LocalTransactionId last_woken_in = InvalidLocalTransactionId;
@@ -554,16 +568,19 @@ collect_insert(StringInfo buf, const CaptureTable *table, TupleTableSlot *slot)
 	}
 }
 
+/* was: the table of the old row, which differs if the row has moved. */
 static void
-collect_update(StringInfo buf, const CaptureTable *table, TupleTableSlot *old,
+collect_update(StringInfo buf, const CaptureTable *was,
+			   const CaptureTable *table, TupleTableSlot *old,
 			   TupleTableSlot *new, bool provisional)
 {
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		const CaptureColumn *column = &table->columns[i];
 		int			n = column->attnum - 1;
+		int			m = was->columns[i].attnum - 1;
 
-		if (same_value(column, old->tts_values[n], old->tts_isnull[n],
+		if (same_value(column, old->tts_values[m], old->tts_isnull[m],
 					   new->tts_values[n], new->tts_isnull[n]))
 			continue;
 		if (provisional ? !column->createable : !column->updateable)
@@ -572,8 +589,8 @@ collect_update(StringInfo buf, const CaptureTable *table, TupleTableSlot *old,
 			is_empty(column, new->tts_values[n], new->tts_isnull[n]) &&
 			(column->required || column->type != BOOLOID))
 			refuse_missing(table, column);
-		append_change(buf, table, column, old->tts_values[n],
-					  old->tts_isnull[n], new->tts_values[n],
+		append_change(buf, table, column, old->tts_values[m],
+					  old->tts_isnull[m], new->tts_values[n],
 					  new->tts_isnull[n]);
 	}
 }
@@ -615,12 +632,13 @@ local_id_of(const CaptureTable *table, TupleTableSlot *slot, bool *null)
 }
 
 static void
-check_ids_unchanged(const CaptureTable *table, TupleTableSlot *old,
-					TupleTableSlot *new, const char *old_id)
+check_ids_unchanged(const CaptureTable *was, const CaptureTable *table,
+					TupleTableSlot *old, TupleTableSlot *new,
+					const char *old_id)
 {
 	bool		old_null;
 	bool		new_null;
-	Datum		old_local = local_id_of(table, old, &old_null);
+	Datum		old_local = local_id_of(was, old, &old_null);
 	Datum		new_local = local_id_of(table, new, &new_null);
 
 	if (strcmp(old_id, id_of(table, new)) != 0)
@@ -633,9 +651,9 @@ check_ids_unchanged(const CaptureTable *table, TupleTableSlot *old,
 
 /*
  * The row of the outbox.  Direct, since it is done for each row that a user
- * changes: SPI would cost more than all the rest.
+ * changes: SPI would cost more than all the rest.  Returns where it is.
  */
-static void
+static ItemPointerData
 write_change(const CaptureTable *table, char operation, const char *id,
 			 Datum local_id, bool local_id_null, const StringInfo changes)
 {
@@ -643,6 +661,7 @@ write_change(const CaptureTable *table, char operation, const char *id,
 	bool		nulls[CHANGE_COLUMNS] = {false};
 	Relation	rel = table_open(change_relid, RowExclusiveLock);
 	HeapTuple	tuple;
+	ItemPointerData where;
 
 	values[CHANGE_SEQ - 1] = Int64GetDatum(nextval_internal(change_sequence,
 															false));
@@ -660,8 +679,20 @@ write_change(const CaptureTable *table, char operation, const char *id,
 	nulls[CHANGE_NEXT_ATTEMPT - 1] = true;
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
+	where = tuple->t_self;
 	heap_freetuple(tuple);
 	/* As any statement that writes: its lock ends with the transaction. */
+	table_close(rel, NoLock);
+	return where;
+}
+
+static void
+take_back_change(ItemPointerData *where)
+{
+	Relation	rel = table_open(change_relid, RowExclusiveLock);
+
+	CommandCounterIncrement();
+	CatalogTupleDelete(rel, where);
 	table_close(rel, NoLock);
 }
 
@@ -686,6 +717,45 @@ finish_changes(StringInfo buf)
 }
 
 static void
+capture_update(const CaptureTable *was, const CaptureTable *table,
+			   TupleTableSlot *old, TupleTableSlot *new)
+{
+	StringInfoData buf;
+	char	   *id = id_of(was, old);
+	bool		null;
+	Datum		local_id = local_id_of(was, old, &null);
+
+	check_ids_unchanged(was, table, old, new, id);
+	initStringInfo(&buf);
+	collect_update(&buf, was, table, old, new, is_provisional(id));
+	if (buf.len == 0)
+		return;
+	finish_changes(&buf);
+	(void) write_change(table, 'U', id, local_id, null, &buf);
+	wake_at_commit(table);
+}
+
+static bool
+was_moved_here(const char *id)
+{
+	return moved.in == current_lxid() &&
+		moved.sub == GetCurrentSubTransactionId() &&
+		strcmp(moved.id, id) == 0;
+}
+
+/* The DELETE and this INSERT are one UPDATE. */
+static void
+capture_arrival(Oid relid, TupleTableSlot *slot)
+{
+	const CaptureTable *was = find_table(moved.relid);
+
+	take_back_change(&moved.change);
+	slot_getsomeattrs(moved.row, was->last);
+	capture_update(was, find_table(relid), moved.row, slot);
+	moved.in = InvalidLocalTransactionId;
+}
+
+static void
 capture_insert(const CaptureTable *table, TupleTableSlot *slot)
 {
 	StringInfoData buf;
@@ -693,41 +763,47 @@ capture_insert(const CaptureTable *table, TupleTableSlot *slot)
 	bool		null;
 	Datum		local_id = local_id_of(table, slot, &null);
 
+	if (was_moved_here(id))
+	{
+		capture_arrival(table->relid, slot);
+		return;
+	}
 	if (!is_provisional(id))
 		refuse_id(table, "id", "Salesforce gives ids; a new row has a provisional one until then.");
 	initStringInfo(&buf);
 	collect_insert(&buf, table, slot);
 	finish_changes(&buf);
-	write_change(table, 'I', id, local_id, null, &buf);
+	(void) write_change(table, 'I', id, local_id, null, &buf);
 	wake_at_commit(table);
 }
 
 static void
-capture_update(const CaptureTable *table, TupleTableSlot *old,
-			   TupleTableSlot *new)
+remember_moved(const CaptureTable *table, TupleTableSlot *slot,
+			   const char *id, ItemPointerData change)
 {
-	StringInfoData buf;
-	char	   *id = id_of(table, old);
-	bool		null;
-	Datum		local_id = local_id_of(table, old, &null);
+	MemoryContext old = MemoryContextSwitchTo(CurTransactionContext);
 
-	check_ids_unchanged(table, old, new, id);
-	initStringInfo(&buf);
-	collect_update(&buf, table, old, new, is_provisional(id));
-	if (buf.len == 0)
-		return;
-	finish_changes(&buf);
-	write_change(table, 'U', id, local_id, null, &buf);
-	wake_at_commit(table);
+	moved.in = current_lxid();
+	moved.sub = GetCurrentSubTransactionId();
+	moved.relid = table->relid;
+	moved.id = pstrdup(id);
+	moved.row = MakeSingleTupleTableSlot(CreateTupleDescCopy(slot->tts_tupleDescriptor),
+										 &TTSOpsHeapTuple);
+	ExecStoreHeapTuple(ExecCopySlotHeapTuple(slot), moved.row, true);
+	moved.change = change;
+	MemoryContextSwitchTo(old);
 }
 
 /* The whole row, so that it can be brought back or compared. */
 static void
-capture_delete(const CaptureTable *table, TupleTableSlot *slot)
+capture_delete(const CaptureTable *table, TupleTableSlot *slot,
+			   HeapTuple tuple)
 {
 	StringInfoData buf;
+	char	   *id = id_of(table, slot);
 	bool		null;
 	Datum		local_id = local_id_of(table, slot, &null);
+	ItemPointerData change;
 
 	initStringInfo(&buf);
 	for (int i = 0; i < table->ncolumns; i++)
@@ -740,7 +816,9 @@ capture_delete(const CaptureTable *table, TupleTableSlot *slot)
 						  (Datum) 0, true);
 	}
 	finish_changes(&buf);
-	write_change(table, 'D', id_of(table, slot), local_id, null, &buf);
+	change = write_change(table, 'D', id, local_id, null, &buf);
+	if (HeapTupleHeaderIndicatesMovedPartitions(tuple->t_data))
+		remember_moved(table, slot, id, change);
 	wake_at_commit(table);
 }
 
@@ -766,11 +844,12 @@ sync_capture(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		capture_insert(table, trigger->tg_trigslot);
 	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
-		capture_delete(table, trigger->tg_trigslot);
+		capture_delete(table, trigger->tg_trigslot, trigger->tg_trigtuple);
 	else
 	{
 		slot_getsomeattrs(trigger->tg_newslot, table->last);
-		capture_update(table, trigger->tg_trigslot, trigger->tg_newslot);
+		capture_update(table, table, trigger->tg_trigslot,
+					   trigger->tg_newslot);
 	}
 	return PointerGetDatum(NULL);
 }

@@ -704,6 +704,8 @@ catalog_rows_recovered(const SyncObject *object, Oid stage, TimestampTz since)
 void
 catalog_read_again(const SyncObject *object, const char *id)
 {
+	if (object->direction == DIRECTION_TO)
+		return;
 	RUN("INSERT INTO sync.failures AS f (server, object, operation, record,"
 		" code, message, first_seen, last_seen)"
 		" VALUES ($1, $2, 'pull', $3, 'DISCARDED',"
@@ -712,6 +714,9 @@ catalog_read_again(const SyncObject *object, const char *id)
 		" ON CONFLICT (server, coalesce(object, ''), operation,"
 		" coalesce(record, ''), code) DO UPDATE SET last_seen = '-infinity'",
 		"ntt", object->server, object->object, id);
+	RUN("UPDATE sync.progress SET due = NULL"
+		" WHERE server = $1 AND object = $2",
+		"nt", object->server, object->object);
 	catalog_cycle_at_once(object->server);
 }
 

@@ -33,6 +33,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
@@ -471,22 +472,18 @@ remove_duplicates(Oid relid)
 	return removed;
 }
 
-static int64
-provide_key(Oid relid)
+/* A unique index of a partitioned table holds all that it is partitioned by. */
+static bool
+can_be_unique(Oid relid, AttrNumber attnum)
 {
-	ErrorData  *error;
-	int64		removed;
+	Relation	rel = table_open(relid, AccessShareLock);
+	PartitionKey key = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ?
+		RelationGetPartitionKey(rel) : NULL;
+	bool		can = key == NULL ||
+		(key->partnatts == 1 && key->partattrs[0] == attnum);
 
-	if (find_indexes(relid, is_key_of, get_attnum(relid, ID_COLUMN)) != NIL)
-		return 0;
-	error = attempt(create_key_body, &relid);
-	if (error == NULL)
-		return 0;
-	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
-		ReThrowError(error);
-	removed = remove_duplicates(relid);
-	create_key(relid);
-	return removed;
+	table_close(rel, AccessShareLock);
+	return can;
 }
 
 static void
@@ -500,15 +497,36 @@ provide_index(Oid relid, const char *column)
 					 column);
 }
 
-/*
- * Of a partitioned table a unique index would have to include the columns that
- * it is partitioned by; its sequence gives each number once all the same.
- */
+/* Returns how many rows had the id of another one, and went. */
+static int64
+provide_key(Oid relid)
+{
+	ErrorData  *error;
+	int64		removed;
+
+	if (!can_be_unique(relid, get_attnum(relid, ID_COLUMN)))
+	{
+		provide_index(relid, ID_COLUMN);
+		return remove_duplicates(relid);
+	}
+	if (find_indexes(relid, is_key_of, get_attnum(relid, ID_COLUMN)) != NIL)
+		return 0;
+	error = attempt(create_key_body, &relid);
+	if (error == NULL)
+		return 0;
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+		ReThrowError(error);
+	removed = remove_duplicates(relid);
+	create_key(relid);
+	return removed;
+}
+
+/* A sequence gives each number once, also where no index can say so. */
 static void
 provide_local_id_index(Oid relid)
 {
 	AttrNumber	attnum = get_attnum(relid, LOCAL_ID_COLUMN);
-	bool		unique = get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE;
+	bool		unique = can_be_unique(relid, attnum);
 
 	if (attnum != InvalidAttrNumber &&
 		find_indexes(relid, leads_with, attnum) == NIL)

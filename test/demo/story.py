@@ -30,11 +30,14 @@ class Database:
         self.command = [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.where]
 
     def run(self, sql, *options):
-        done = subprocess.run([*self.command, *options, "-f", "-"], input=sql,
-                              capture_output=True, text=True, check=False)
+        done = self.psql(sql, *options)
         if done.returncode:
             sys.exit(f"{sql}\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    def psql(self, sql, *options):
+        return subprocess.run([*self.command, *options], input=sql, capture_output=True,
+                              text=True, check=False)
 
     def rows(self, sql):
         """The answer of a query, as lists of text."""
@@ -43,6 +46,16 @@ class Database:
 
     def value(self, sql):
         return self.rows(sql)[0][0]
+
+    def wait_for(self, condition):
+        """Until it is true; returns how many seconds that took."""
+        began = time.monotonic()
+        while self.value(f"SELECT {condition}") != "t":
+            if time.monotonic() - began > PATIENCE:
+                sys.exit(f"This did not come true: {condition}\n"
+                         + self.run("TABLE sync.outbox; TABLE sync.failures; TABLE sync.conflicts;"))
+            time.sleep(0.05)
+        return time.monotonic() - began
 
 
 class Org:
@@ -80,8 +93,10 @@ def say(text):
 def statement(sql):
     """Prints SQL as it would stand in psql, and hands it on."""
     sql = textwrap.dedent(sql).strip()
-    for number, line in enumerate(sql.splitlines()):
-        print(f"{MARGIN}{DIM}{'demo=#' if number == 0 else 'demo-#'}{PLAIN} {line}")
+    prompt = "demo=#"
+    for line in sql.splitlines():
+        print(f"{MARGIN}{DIM}{prompt}{PLAIN} {line}")
+        prompt = "demo=#" if line.endswith(";") else "demo-#"
     sys.stdout.flush()
     return sql
 
@@ -99,6 +114,17 @@ def do(db, sql):
     """A command, of which only the SQL is worth showing."""
     db.run(statement(sql))
     print()
+
+
+def refused(db, sql):
+    """A command that must fail, and its error."""
+    done = db.psql(statement(sql))
+    if not done.returncode:
+        sys.exit("This should have been refused.")
+    indented(done.stderr)
+
+
+EMPTY = "NOT EXISTS (SELECT FROM sync.outbox)"
 
 
 def connect(db, org):
@@ -217,12 +243,7 @@ def other_way(db):
         VALUES ('Demo', 'Initech', 'demo@initech.example') RETURNING id, local_id;
         """)
     do(db, f"UPDATE acme.contact SET phone = '+49 30 1234' WHERE id = '{contact}';")
-    began = time.monotonic()
-    while db.value("SELECT count(*) FROM sync.outbox") != "0":
-        if time.monotonic() - began > PATIENCE:
-            sys.exit(db.run("TABLE sync.outbox; TABLE sync.failures;"))
-        time.sleep(0.05)
-    say(f"{time.monotonic() - began:.1f} s later sync.outbox is empty.  What the org has now, asked in its own "
+    say(f"{db.wait_for(EMPTY):.1f} s later sync.outbox is empty.  What the org has now, asked in its own "
         "language, and the id that the new row got there:")
     print()
     show(db, f"""
@@ -233,8 +254,67 @@ def other_way(db):
     show(db, "SELECT id, local_id, lastname FROM acme.lead WHERE lastname = 'Demo';")
 
 
+def refusals(db, org):
+    chapter("What cannot be is refused: at once, or by Salesforce")
+    refused(db, "UPDATE acme.lead SET postalcode = '1 Evergreen Terrace, Springfield' WHERE lastname = 'Demo';")
+    refused(db, "UPDATE acme.lead SET createddate = now() WHERE lastname = 'Demo';")
+    org.post("/config", validation={"object": "Lead", "where": "Title = 'Boss'", "field": "Title",
+                                    "message": "There is only one boss."})
+    say("That much the org's own description tells.  It does not tell of the validation rule that an admin "
+        "there has just made:")
+    print()
+    do(db, "UPDATE acme.lead SET title = 'Boss' WHERE lastname = 'Demo';")
+    db.wait_for("EXISTS (SELECT FROM sync.failures WHERE code = 'FIELD_CUSTOM_VALIDATION_EXCEPTION')")
+    show(db, """
+        SELECT o.seq, o.state, o.changes, f.code, f.message
+        FROM sync.outbox o JOIN sync.failures f USING (server, object, record);
+        """)
+    say("The next change of the row goes out together with it.  (sync.retry sends it again as it is, "
+        "sync.discard gives it up.)")
+    print()
+    do(db, "UPDATE acme.lead SET title = 'Engineer' WHERE lastname = 'Demo';")
+    db.wait_for(f"{EMPTY} AND NOT EXISTS (SELECT FROM sync.failures)")
+    show(db, """
+        SELECT (SELECT count(*) FROM sync.outbox) AS outbox,
+               (SELECT count(*) FROM sync.failures) AS failures;
+        """)
+
+
+def conflict(db, org):
+    chapter("Both sides change the same field")
+    lead = db.value("SELECT id FROM acme.lead WHERE lastname = 'Demo'")
+    contact = db.value("SELECT id FROM acme.contact WHERE phone = '+49 30 1234'")
+    do(db, f"""
+        SELECT sync.pause('acme');
+        UPDATE acme.lead SET title = 'Director' WHERE id = '{lead}';
+        UPDATE acme.contact SET phone = '+49 30 5678' WHERE id = '{contact}';
+        """)
+    org.change("ada@example.com", "update", "Lead", {"Id": lead, "Title": "Architect"})
+    org.change("ada@example.com", "update", "Contact", {"Id": contact, "Phone": "+1 415 555 0100"})
+    say("Before that goes out, Ada changes both in Salesforce.")
+    print()
+    do(db, "SELECT sync.resume('acme');")
+    db.wait_for(EMPTY)
+    show(db, "SELECT object, field, base, salesforce, local, winner, rule FROM sync.conflicts;")
+    say("For leads, what was written here wins, for contacts what was written there, unless sync.set says "
+        "otherwise.  Now both sides have the same:")
+    print()
+    both = f"""
+        SELECT title AS here,
+               sync.soql('acme', 'SELECT Title FROM Lead WHERE Id = ''{lead}''') ->> 'Title' AS there
+        FROM acme.lead WHERE id = '{lead}'
+        UNION ALL
+        SELECT phone,
+               sync.soql('acme', 'SELECT Phone FROM Contact WHERE Id = ''{contact}''') ->> 'Phone'
+        FROM acme.contact WHERE id = '{contact}';
+        """
+    show(db, both)
+    if db.rows(both) != [["Director"] * 2, ["+1 415 555 0100"] * 2]:
+        sys.exit("Not as the rules say.\n" + db.run("TABLE sync.conflicts;"))
+
+
 def calls(db):
-    chapter("What was done, what it cost of the org's daily API calls, and what failed")
+    chapter("What was done, and what it cost of the org's daily API calls")
     show(db, """
         SELECT kind, sum(calls) AS calls, max(org_allowance) AS daily_allowance
         FROM sync.usage GROUP BY kind ORDER BY calls DESC;
@@ -244,7 +324,6 @@ def calls(db):
                sum(deleted) AS deleted, sum(failed) AS failed
         FROM sync.log GROUP BY operation;
         """)
-    show(db, "SELECT object, operation, record, message FROM sync.failures;")
 
 
 def look_around(db, org):
@@ -269,6 +348,8 @@ def main():
     query(db)
     increment(db, org)
     other_way(db)
+    refusals(db, org)
+    conflict(db, org)
     calls(db)
     look_around(db, org)
 

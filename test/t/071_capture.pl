@@ -351,6 +351,41 @@ is($org->count('Contact', q{LastName LIKE 'part %'}), 12, 'new rows of partition
 is(sql($node, q{SELECT count(*) FROM acme.contact WHERE id LIKE '~%'}), 0, 'have their ids, in whatever partition that is');
 is(sql($node, q{SELECT count(*) FROM sync.outbox}), 0, 'and moving there was no write of a user\'s');
 
+# A row that an UPDATE moves is a DELETE and an INSERT to triggers.
+sql($node, q{
+    ALTER TABLE acme.contact RENAME TO by_id;
+    CREATE TABLE acme.moving (LIKE acme.by_id INCLUDING DEFAULTS INCLUDING IDENTITY) PARTITION BY LIST (department);
+    CREATE TABLE acme.rest PARTITION OF acme.moving DEFAULT;
+    CREATE TABLE acme.sales (filler int, LIKE acme.by_id);
+    ALTER TABLE acme.sales DROP COLUMN filler;
+    ALTER TABLE acme.moving ATTACH PARTITION acme.sales FOR VALUES IN ('Sales');
+    SELECT sync.disable('acme', 'Contact');
+    DROP TABLE acme.by_id;
+    ALTER TABLE acme.moving RENAME TO contact;
+    DELETE FROM sync.object WHERE object = 'Contact';
+    INSERT INTO sync.object (server, object, relation, enabled) VALUES ('acme', 'Contact', 'acme.contact', false);
+    SELECT sync.enable('acme', '{Contact}')});
+wait_live($node, 'acme');
+hold($node);
+sql($node, q{UPDATE acme.contact SET department = NULL WHERE department IS NOT NULL});
+let_go($node, 'a partition is emptied');
+hold($node);
+my $moves = caught(q{UPDATE acme.contact SET department = 'Sales', title = 'moved' WHERE lastname LIKE 'part %'});
+is($moves =~ tr/\n// + 1, 12, 'a row that moves is one change');
+unlike($moves, qr/^.*\b[DI]\b.*$/m, '... an update');
+is(sql($node, q{SELECT count(*) FROM acme.sales WHERE title = 'moved'}), 12, '... of rows that are elsewhere');
+sql($node, q{
+    INSERT INTO acme.contact (lastname) VALUES ('new and moved');
+    UPDATE acme.contact SET department = 'Sales' WHERE lastname = 'new and moved'});
+refused(q{UPDATE acme.contact SET id = 'x', department = NULL WHERE title = 'moved'}, '42501',
+    'column "id" of table "acme.contact" cannot be written', undef, 'an id does not change on the way');
+sql($node, q{UPDATE acme.contact SET department = NULL, title = 'back' WHERE title = 'moved'});
+let_go($node, 'moved rows go out');
+is($org->count('Contact', q{LastName LIKE 'part %' AND Department = null AND Title = 'back'}), 12, 'and arrive');
+is($org->count('Contact', q{LastName = 'new and moved' AND Department = 'Sales'}), 1, 'new ones once');
+sync_now($node, 'acme');
+same_rows($node, $org, 'acme', 'Contact', 'the partitions');
+
 #
 # In the end both sides are the same
 #

@@ -206,6 +206,21 @@ sync_now($node, 'acme');
 is(sql($node, qq{SELECT title FROM acme.lead WHERE id = '$leads[25]'}), $before, 'sync.discard takes the row back to what the org has');
 is(failures_of($node), '', 'and the failure with it');
 
+# The row does not wait for a pause of the object's own, and is not waited for
+# where nothing comes in.
+sql($node, q{SELECT sync.set('acme', 'Lead', 'interval', '1 hour')});
+sync_now($node, 'acme');
+sql($node, qq{UPDATE acme.lead SET title = 'forbidden too' WHERE id = '$leads[25]'});
+sql($node, 'SELECT sync.discard(' . refused_seq($leads[25]) . ')');
+wait_for($node, qq{SELECT title IS NOT DISTINCT FROM '$before' FROM acme.lead WHERE id = '$leads[25]'}, 'whatever its own interval');
+sql($node, q{SELECT sync.set('acme', 'Lead', 'interval', NULL); SELECT sync.set('acme', 'Lead', 'direction', 'to')});
+sql($node, qq{UPDATE acme.lead SET title = 'forbidden too' WHERE id = '$leads[25]'});
+sql($node, 'SELECT sync.discard(' . refused_seq($leads[25]) . ')');
+is(failures_of($node), '', 'a row that does not come in is no failure');
+sql($node, qq{UPDATE acme.lead SET title = '$before' WHERE id = '$leads[25]'});
+went_out($node, 'it is changed by hand');
+sql($node, q{SELECT sync.set('acme', 'Lead', 'direction', 'both')});
+
 ($new) = sql($node, q{INSERT INTO acme.lead (lastname, company, title) VALUES ('Unwanted', 'U', 'forbidden too') RETURNING id});
 my $seq = refused_seq($new);
 sql($node, qq{UPDATE acme.lead SET city = 'meanwhile' WHERE id = '$new'});
@@ -253,7 +268,7 @@ hold($node);
 sql($node, qq{UPDATE acme.lead SET title = 'too late' WHERE id = '$leads[30]'; DELETE FROM acme.lead WHERE id = '$leads[31]'});
 $org->delete('Lead', $leads[30], $leads[31]);
 let_go($node, 'a change and a delete of what is already deleted');
-like(conflicts_of($node, $leads[30]), qr/^title\|.*\|"too late"\|salesforce\|deleted$/m,
+like(conflicts_of($node, $leads[30]), qr/^title\|.*\|too late\|salesforce\|deleted$/m,
     'the change is dropped, with a note');
 is(failures_of($node), '', 'neither is a failure');
 
