@@ -87,11 +87,30 @@ add_held_back(List *done)
 	}
 }
 
+/* What was changed in fields that have left the org cannot go out. */
+void
+push_note_lost(const PushRow *row)
+{
+	SyncObject *object = row->target->object;
+	ListCell   *lc;
+
+	foreach(lc, row->lost)
+	{
+		NetField   *field = (NetField *) lfirst(lc);
+
+		if (!field->back)
+			conflict_record(object->server, object->object, row->change->id,
+							field->column, field->base, NULL, field->value,
+							"salesforce", "no field");
+	}
+}
+
 static void
 note_done(PushRow *row, List **provisional, List **ids)
 {
 	PushObject *target = row->target;
 
+	push_note_lost(row);
 	switch (row->change->operation)
 	{
 		case NET_INSERT:
@@ -233,8 +252,10 @@ note_all_done(Push *push, PushObject *target, List *done, List *provisional,
 	seqs = push_numbers(done, &n);
 	outbox_done(seqs, n);
 	add_held_back(done);
-	if (ids != NIL)
-		identity_given(target->object->relid, provisional, ids);
+	if (ids == NIL)
+		return;
+	identity_given(target->object->relid, provisional, ids);
+	push->gave_ids = true;
 }
 
 /* The contacts that these leads were converted to. */
