@@ -62,6 +62,9 @@ int			push_answer_wait = 120;
 /* Writers who never pause must not keep what comes in from coming. */
 #define RUN_TIME			(10 * USECS_PER_SEC)
 
+/* What no answer can be got for now, and rows that wait for others. */
+#define STUCK_RETRY			(60 * USECS_PER_SEC)
+
 /* Ids that are given, and rows that refused to take them, are tried again. */
 #define REPLACE_RETRY		(10 * USECS_PER_SEC)
 
@@ -172,6 +175,30 @@ unlock_targets(Push *push)
  * Rows
  */
 
+/* Fields that the org no longer has, or hides from us. */
+static void
+set_lost_aside(PushRow *row)
+{
+	NetChange  *change = row->change;
+	List	   *fields = NIL;
+	ListCell   *lc;
+
+	if (change->operation != NET_INSERT && change->operation != NET_UPDATE)
+		return;
+	foreach(lc, change->fields)
+	{
+		NetField   *net = (NetField *) lfirst(lc);
+
+		if (push_field(row->target, net->column))
+			fields = lappend(fields, net);
+		else
+			row->lost = lappend(row->lost, net);
+	}
+	change->fields = fields;
+	if (fields == NIL && row->lost != NIL && change->operation == NET_UPDATE)
+		change->operation = NET_NOTHING;
+}
+
 /* Net changes as rows; those of tables that are no longer synced are left. */
 List *
 push_rows_of(Push *push, List *changes)
@@ -187,6 +214,7 @@ push_rows_of(Push *push, List *changes)
 		row->target = push_object(push, row->change->relid);
 		if (row->target == NULL)
 			continue;
+		set_lost_aside(row);
 		fold_mark_references(row->change, row->target->fields);
 		rows = lappend(rows, row);
 	}
@@ -214,19 +242,42 @@ push_fill_known_ids(List *rows)
 	step_end();
 }
 
-static PushRow *
-find_row(List *rows, const char *id)
+static int
+compare_ids(const void *a, const void *b)
 {
+	return strcmp((*(PushRow *const *) a)->change->id,
+				  (*(PushRow *const *) b)->change->id);
+}
+
+/* Rows by id. */
+typedef struct RowIndex
+{
+	PushRow   **rows;
+	int			n;
+} RowIndex;
+
+static RowIndex
+index_rows(List *rows)
+{
+	RowIndex	index = {palloc(sizeof(PushRow *) * list_length(rows)), 0};
 	ListCell   *lc;
 
 	foreach(lc, rows)
-	{
-		PushRow    *row = (PushRow *) lfirst(lc);
+		index.rows[index.n++] = (PushRow *) lfirst(lc);
+	qsort(index.rows, index.n, sizeof(PushRow *), compare_ids);
+	return index;
+}
 
-		if (strcmp(row->change->id, id) == 0)
-			return row;
-	}
-	return NULL;
+static PushRow *
+indexed_row(const RowIndex *index, const char *id)
+{
+	NetChange	change = {.id = unconstify(char *, id)};
+	PushRow		key = {.change = &change};
+	PushRow    *wanted = &key;
+	PushRow   **found = bsearch(&wanted, index->rows, index->n,
+								sizeof(PushRow *), compare_ids);
+
+	return found ? *found : NULL;
 }
 
 /* True if the row refers to a row that has no id yet. */
@@ -248,7 +299,7 @@ is_waiting(const PushRow *row)
  * without them and all of them are to rows that wait as well.
  */
 static bool
-hold_back_references(PushRow *row, List *waiting)
+hold_back_references(PushRow *row, const RowIndex *waiting)
 {
 	List	   *sent = NIL;
 	List	   *held = NIL;
@@ -267,7 +318,7 @@ hold_back_references(PushRow *row, List *waiting)
 			continue;
 		}
 		if (field == NULL || !field->nillable || !field->updateable ||
-			find_row(waiting, net->raw) == NULL)
+			indexed_row(waiting, net->raw) == NULL)
 			return false;
 		held = lappend(held, net);
 	}
@@ -285,6 +336,7 @@ choose_ready(List *rows, List **still_waiting)
 {
 	List	   *ready = NIL;
 	List	   *waiting = NIL;
+	RowIndex	index;
 	ListCell   *lc;
 
 	foreach(lc, rows)
@@ -299,11 +351,12 @@ choose_ready(List *rows, List **still_waiting)
 	*still_waiting = waiting;
 	if (ready != NIL)
 		return ready;
+	index = index_rows(waiting);
 	foreach(lc, waiting)
 	{
 		PushRow    *row = (PushRow *) lfirst(lc);
 
-		if (hold_back_references(row, waiting))
+		if (hold_back_references(row, &index))
 			return list_make1(row);
 	}
 	return NIL;
@@ -446,44 +499,6 @@ has_other_values(const PushRow *row, const QueryPage *page, int record)
 	return false;
 }
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	return strcmp((*(PushRow *const *) a)->change->id,
-				  (*(PushRow *const *) b)->change->id);
-}
-
-/* Rows by id. */
-typedef struct RowIndex
-{
-	PushRow   **rows;
-	int			n;
-} RowIndex;
-
-static RowIndex
-index_rows(List *rows)
-{
-	RowIndex	index = {palloc(sizeof(PushRow *) * list_length(rows)), 0};
-	ListCell   *lc;
-
-	foreach(lc, rows)
-		index.rows[index.n++] = (PushRow *) lfirst(lc);
-	qsort(index.rows, index.n, sizeof(PushRow *), compare_ids);
-	return index;
-}
-
-static PushRow *
-indexed_row(const RowIndex *index, char *id)
-{
-	NetChange	change = {.id = id};
-	PushRow		key = {.change = &change};
-	PushRow    *wanted = &key;
-	PushRow   **found = bsearch(&wanted, index->rows, index->n,
-								sizeof(PushRow *), compare_ids);
-
-	return found ? *found : NULL;
-}
-
 /* Of these rows' ids those whose records are not as we know them. */
 static List *
 changed_ids(Push *push, PushObject *target, List *rows)
@@ -568,6 +583,44 @@ evolve_once(Push *push, SyncObject *object)
 }
 
 /*
+ * The org refuses to tell about this object, and would refuse again: its rows
+ * wait, those of others go on.
+ */
+static void
+note_stuck(Push *push, PushObject *target, List *rows, const ErrorData *error)
+{
+	const ApiError *refusal = &push->org->api->error;
+	int			n;
+	int64	   *seqs = push_numbers(rows, &n);
+
+	target->stuck = true;
+	step_begin();
+	outbox_defer(seqs, n, GetCurrentTimestamp() + STUCK_RETRY);
+	catalog_failure(push->server, target->object->object, "push", NULL,
+					refusal->code[0] ? refusal->code :
+					unpack_sql_state(error->sqlerrcode),
+					error->detail ? psprintf("%s: %s", error->message,
+											 error->detail) : error->message,
+					error->hint, NIL);
+	step_end();
+}
+
+static void
+note_all_checked(Push *push, PushObject *target, List *rows)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+		note_checked(push, ((PushRow *) lfirst(lc))->change->id);
+	if (!target->object->push_failed)
+		return;
+	step_begin();
+	catalog_steps_recovered(push->server, target->object->object, true);
+	step_end();
+	target->object->push_failed = false;
+}
+
+/*
  * Looks at the records of the rows, and brings in what has changed; true if
  * anything had, since then the outbox may have changed as well.
  */
@@ -575,10 +628,9 @@ static bool
 check_target(Push *push, PushObject *target, List *rows)
 {
 	MemoryContext context = CurrentMemoryContext;
-	ApiError   *error = &push->org->api->error;
+	ApiError   *refused = &push->org->api->error;
 	List	   *volatile changed = NIL;
-	volatile bool outdated = false;
-	ListCell   *lc;
+	ErrorData  *volatile error = NULL;
 
 	api_clear_error(push->org->api);
 	PG_TRY();
@@ -587,23 +639,25 @@ check_target(Push *push, PushObject *target, List *rows)
 	}
 	PG_CATCH();
 	{
-		if (push->evolved || error->status == 0 ||
-			error->refusal != API_SCHEMA)
+		if (refused->status == 0 || (refused->refusal != API_SCHEMA &&
+									 refused->refusal != API_REQUEST))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
 		FlushErrorState();
 		step_abort();
-		outdated = true;
 	}
 	PG_END_TRY();
-	if (outdated)
+	if (error == NULL)
 	{
-		evolve_once(push, target->object);
-		return true;
+		note_all_checked(push, target, rows);
+		return changed != NIL;
 	}
-	foreach(lc, rows)
-		note_checked(push, ((PushRow *) lfirst(lc))->change->id);
-	return changed != NIL;
+	if (refused->refusal == API_SCHEMA && !push->evolved)
+		evolve_once(push, target->object);
+	else
+		note_stuck(push, target, rows, error);
+	return true;
 }
 
 static bool
@@ -666,9 +720,6 @@ fill_record(PushRow *row)
 		NetField   *net = (NetField *) lfirst(lc);
 		SyncField  *field = push_field(row->target, net->column);
 
-		/* A field that left the org since takes its change with it. */
-		if (field == NULL)
-			continue;
 		record->fields[record->nfields].name = field->field;
 		record->fields[record->nfields].value = net->raw;
 		record->fields[record->nfields].bare = net->bare;
@@ -1106,6 +1157,8 @@ drop_nothing(Push *push, List *rows)
 
 		step_begin();
 		outbox_done(seqs, n);
+		foreach(lc, nothing)
+			push_note_lost((PushRow *) lfirst(lc));
 		step_end();
 	}
 	return left;
@@ -1232,22 +1285,61 @@ refuse_waiting(Push *push, List *waiting)
 	step_end();
 }
 
+/*
+ * Rows that wait for others are no longer due: they would be looked at all the
+ * time, and so many of them hide the rows behind them.  They are due again when
+ * ids have been given.
+ */
+static void
+defer_waiting(List *waiting)
+{
+	List	   *left = NIL;
+	int64	   *seqs;
+	int			n;
+	ListCell   *lc;
+
+	foreach(lc, waiting)
+	{
+		if (!((PushRow *) lfirst(lc))->record.answered)
+			left = lappend(left, lfirst(lc));
+	}
+	seqs = push_numbers(left, &n);
+	if (n == 0)
+		return;
+	step_begin();
+	outbox_defer(seqs, n, GetCurrentTimestamp() + STUCK_RETRY);
+	step_end();
+}
+
+static List *
+take_changes(Push *push)
+{
+	List	   *changes;
+
+	step_begin();
+	if (push->gave_ids)
+		outbox_undefer(push->server);
+	changes = outbox_take(push->server, ROUND_ROWS);
+	step_end();
+	push->gave_ids = false;
+	return changes;
+}
+
 /* One round; returns whether another may find something to do. */
 static bool
 push_round(Push *push)
 {
-	List	   *changes;
+	List	   *changes = take_changes(push);
 	List	   *rows;
 	List	   *ready;
 	List	   *waiting = NIL;
+	bool		full;			/* perhaps; there may be more behind */
 
-	step_begin();
-	changes = outbox_take(push->server, ROUND_ROWS);
-	step_end();
 	rows = drop_nothing(push, push_rows_of(push, fold_changes(changes)));
 	rows = drop_locked(rows);
 	push_fill_known_ids(rows);
 	ready = choose_ready(rows, &waiting);
+	full = list_length(changes) > ROUND_ROWS / 2;
 	if (ready == NIL)
 		refuse_waiting(push, waiting);
 	else if (!check_records(push, ready))
@@ -1256,8 +1348,10 @@ push_round(Push *push)
 		forget_checked(push, ready);
 		(void) replace_ids(push);
 	}
+	if (ready == NIL || full)
+		defer_waiting(waiting);
 	log_round(push);
-	return ready != NIL;
+	return ready != NIL || (full && waiting != NIL);
 }
 
 static void

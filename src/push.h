@@ -26,6 +26,7 @@ typedef struct PushObject
 	List	   *fields;			/* of SyncField * */
 	SyncField  *parent;			/* field whose records writes lock; or NULL */
 	bool		locked;
+	bool		stuck;			/* the org refuses to tell about it */
 	SyncCounts	counts;
 } PushObject;
 
@@ -38,6 +39,7 @@ typedef struct PushRow
 	char	   *parent;			/* id of the record that a write locks */
 	List	   *held_back;		/* fields (NetField *) that wait for ids of
 								 * others, to be sent afterwards */
+	List	   *lost;			/* fields that the org no longer has */
 } PushRow;
 
 typedef struct Push
@@ -52,6 +54,7 @@ typedef struct Push
 	TimestampTz started;
 	int64		calls;			/* that stand in the log */
 	bool		evolved;		/* the org's schema was looked at in this run */
+	bool		gave_ids;		/* rows that waited for them can go now */
 } Push;
 
 /*
@@ -65,6 +68,7 @@ extern TimestampTz push_run(Cycle *cycle);
 /* push_outcome.c: what an answer means for the changes. */
 extern void push_bring_contacts(Push *push, List *rows);
 extern void push_note_outcomes(Push *push, List *rows, int64 attempt);
+extern void push_note_lost(const PushRow *row);
 extern void push_give_back(List *rows, int64 attempt);
 extern TimestampTz push_backoff(int attempts);
 
@@ -101,7 +105,6 @@ extern bool push_lock(PushObject *target);
 extern void push_fill_known_ids(List *rows);
 extern List *push_rows_of(Push *push, List *changes);
 extern int64 *push_numbers(List *rows, int *n);
-extern WriteField *push_record_fields(PushRow *row, int *n);
 extern SyncField *push_field(const PushObject *target, const char *column);
 
 #endif							/* SYNC_PUSH_H */

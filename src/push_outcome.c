@@ -74,11 +74,29 @@ add_held_back(const PushRow *row)
 	outbox_add(row->change->relid, row->change->id, 'U', fold_text(&rest));
 }
 
+/* What was changed in fields that have left the org cannot go out. */
+void
+push_note_lost(const PushRow *row)
+{
+	SyncObject *object = row->target->object;
+	ListCell   *lc;
+
+	foreach(lc, row->lost)
+	{
+		NetField   *field = (NetField *) lfirst(lc);
+
+		conflict_record(object->server, object->object, row->change->id,
+						field->column, field->base, NULL, field->value,
+						"salesforce", "no field");
+	}
+}
+
 static void
 note_done(PushRow *row, List **provisional, List **ids)
 {
 	PushObject *target = row->target;
 
+	push_note_lost(row);
 	switch (row->change->operation)
 	{
 		case NET_INSERT:
@@ -221,8 +239,10 @@ note_all_done(Push *push, PushObject *target, List *done, List *provisional,
 		return;
 	seqs = push_numbers(done, &n);
 	outbox_done(seqs, n);
-	if (ids != NIL)
-		identity_given(target->object->relid, provisional, ids);
+	if (ids == NIL)
+		return;
+	identity_given(target->object->relid, provisional, ids);
+	push->gave_ids = true;
 }
 
 /* The contacts that these leads were converted to. */

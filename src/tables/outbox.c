@@ -296,6 +296,22 @@ outbox_again(const int64 *seqs, int n, TimestampTz next)
 }
 
 void
+outbox_defer(const int64 *seqs, int n, TimestampTz next)
+{
+	RUN("UPDATE sync.change SET next_attempt = $2 WHERE seq = ANY ($1)",
+		"Sz", seqs, n, next);
+}
+
+void
+outbox_undefer(const char *server)
+{
+	RUN("UPDATE sync.change c SET next_attempt = NULL FROM sync.object o"
+		" WHERE " ANY_CHANGE " AND o.relation = c.relation AND o.server = $1"
+		" AND c.state = 'p' AND c.next_attempt IS NOT NULL"
+		" AND c.changes::text LIKE '%\"~%'", "n", server);
+}
+
+void
 outbox_refuse(const int64 *seqs, int n)
 {
 	RUN("UPDATE sync.change SET state = 'r', attempt = NULL,"

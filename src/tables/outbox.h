@@ -50,11 +50,18 @@ extern List *outbox_of_ids(Oid relid, List *ids);
 extern List *outbox_of_gone(Oid relid);
 extern List *outbox_dangling(List *ids);
 
-/* What becomes of changes, by their numbers. */
+/*
+ * What becomes of changes, by their numbers.
+ * outbox_defer: nothing can be done with them before `next`; no attempt of
+ * theirs.  outbox_undefer: of those, the ones that refer to new rows are looked
+ * at again, since some have got their ids.
+ */
+extern void outbox_undefer(const char *server);
 extern OutboxChange *outbox_change(int64 seq);
 extern void outbox_done(const int64 *seqs, int n);
 extern void outbox_again(const int64 *seqs, int n, TimestampTz next);
 extern void outbox_refuse(const int64 *seqs, int n);
+extern void outbox_defer(const int64 *seqs, int n, TimestampTz next);
 extern void outbox_sent(const int64 *seqs, int n, int64 attempt);
 
 /*
