@@ -82,6 +82,25 @@ outbox_next(const char *server)
 	return next;
 }
 
+/* The lock that capture takes belongs to no process then. */
+bool
+outbox_is_prepared(void)
+{
+	SqlScope	sql;
+	bool		prepared;
+
+	sql_begin(&sql);
+	prepared = sql_run(&sql,
+					   "SELECT FROM pg_catalog.pg_locks l"
+					   " WHERE l.locktype = 'relation' AND l.pid IS NULL"
+					   " AND l.relation = 'sync.change'::regclass"
+					   " AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d"
+					   " WHERE d.datname = current_database())"
+					   " LIMIT 1", "") > 0;
+	sql_end(&sql);
+	return prepared;
+}
+
 #define CHANGE_COLUMNS \
 	" c.seq, c.relation::oid, c.id, c.operation::text, c.changes, c.captured," \
 	" c.state::text, c.attempts"

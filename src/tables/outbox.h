@@ -30,6 +30,7 @@ typedef struct OutboxChange
 /*
  * outbox_is_due: whether outbox_take would return anything.
  * outbox_next: when something will be due that is not now; 0 = nothing.
+ * outbox_is_prepared: a prepared transaction has changes, of whatever server.
  * outbox_take: the changes of the rows that are due, at most so many, oldest
  * rows first, those of a row together and in the order in which they were made.  Rows with a change
  * in an open attempt are not due, nor are those that wait for their id; refused changes come along with later ones
@@ -43,6 +44,7 @@ typedef struct OutboxChange
  */
 extern bool outbox_is_due(const char *server);
 extern TimestampTz outbox_next(const char *server);
+extern bool outbox_is_prepared(void);
 extern List *outbox_take(const char *server, int max_changes);
 extern List *outbox_of_attempt(int64 attempt);
 extern List *outbox_of_rows(Oid relid, Oid stage);
