@@ -58,6 +58,8 @@ like(caught(qq{DELETE FROM acme.lead WHERE id = '$leads[1]'}), qr/^delete \{.*"l
     'a deleted row has all that it had');
 is(caught(qq{BEGIN; UPDATE acme.lead SET title = 'no' WHERE id = '$leads[0]'; ROLLBACK}),
     '', 'nothing of a transaction that was rolled back');
+like(sql($node, q{SELECT col_description(attrelid, attnum) FROM pg_attribute
+    WHERE attrelid = 'acme.lead'::regclass AND attname = 'local_id'}), qr/keeps/, 'local_id says what it is for');
 is(sql($node, qq{SELECT local_id IS NOT NULL AND local_id = (SELECT local_id FROM acme.lead WHERE id = '$leads[0]')
     FROM sync.outbox WHERE record = '$leads[0]' UNION SELECT true}), 't', 'with the id that never changes');
 
