@@ -206,7 +206,8 @@ run_step(Step *step, void (*do_step) (Step *step))
 		log_step(step, "done");
 		if (step->object->has_failures && strcmp(step->operation, "schema") != 0)
 		{
-			catalog_steps_recovered(step->object->server, step->object->object);
+			catalog_steps_recovered(step->object->server,
+									step->object->object, false);
 			catalog_notify("recovery", step->object->server,
 						   step->object->object, step->operation);
 		}

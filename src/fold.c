@@ -4,8 +4,9 @@
  *	  The net change of each row, from the changes in the outbox.
  *
  * However often a row was changed, Salesforce learns its latest state once:
- * insert and updates are one insert, insert and delete nothing, a value that
- * was changed back no change.
+ * insert and updates are one insert, insert and delete nothing.  A value that
+ * was changed back is no change, but for one that has gone out meanwhile, of
+ * which the answer may be lost: the org has to be looked at.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -132,11 +133,9 @@ add_change(NetChange *net, const OutboxChange *change, bool first,
 	net->captured = change->captured;
 }
 
-/* Fields that are what they were need not be sent. */
 static void
-drop_unchanged(NetChange *net)
+mark_back(NetChange *net)
 {
-	List	   *fields = NIL;
 	ListCell   *lc;
 
 	if (net->operation != NET_UPDATE)
@@ -145,8 +144,22 @@ drop_unchanged(NetChange *net)
 	{
 		NetField   *field = (NetField *) lfirst(lc);
 
-		if (strcmp(field->base, field->value) != 0)
-			fields = lappend(fields, field);
+		field->back = strcmp(field->base, field->value) == 0;
+	}
+}
+
+void
+fold_drop_back(NetChange *net)
+{
+	List	   *fields = NIL;
+	ListCell   *lc;
+
+	if (net->operation != NET_UPDATE)
+		return;
+	foreach(lc, net->fields)
+	{
+		if (!((NetField *) lfirst(lc))->back)
+			fields = lappend(fields, lfirst(lc));
 	}
 	net->fields = fields;
 	if (fields == NIL)
@@ -204,7 +217,7 @@ fold_changes(List *changes)
 	MemoryContextDelete(scratch);
 	hash_destroy(rows);
 	foreach(lc, result)
-		drop_unchanged((NetChange *) lfirst(lc));
+		mark_back((NetChange *) lfirst(lc));
 	return result;
 }
 

@@ -15,7 +15,7 @@
 
 typedef enum NetOperation
 {
-	NET_NOTHING,				/* inserted and deleted; or changed back */
+	NET_NOTHING,				/* inserted and deleted */
 	NET_INSERT,
 	NET_UPDATE,
 	NET_DELETE
@@ -33,6 +33,7 @@ typedef struct NetField
 	bool		reference;		/* to another record; see fold_mark_references */
 	List	   *between;		/* values that it had meanwhile (char *): they
 								 * may have gone out already */
+	bool		back;			/* of an update: it is to be what it was */
 } NetField;
 
 typedef struct NetChange
@@ -49,7 +50,9 @@ typedef struct NetChange
 
 /*
  * fold_changes: List of OutboxChange * (changes of a row in their order) to
- * List of NetChange *, rows in the order of their first appearance.
+ * List of NetChange *, rows in the order of their first appearance.  Fields that
+ * were changed back are there: one of their values between may have gone out.
+ * fold_drop_back: leaves those fields out, once it is known that none has.
  * fold_text: the JSON of a net change, as the outbox holds it.
  * fold_field: the field of a column; or NULL.
  * fold_same: whether two JSON values are the same to Salesforce: numbers by
@@ -61,6 +64,7 @@ typedef struct NetChange
  * place.
  */
 extern List *fold_changes(List *changes);
+extern void fold_drop_back(NetChange *net);
 extern char *fold_text(const NetChange *change);
 extern NetField *fold_field(const NetChange *change, const char *column);
 extern bool fold_same(const char *a, const char *b);

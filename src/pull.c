@@ -40,7 +40,9 @@
 #include "salesforce/id.h"
 #include "salesforce/soql.h"
 #include "step.h"
+#include "tables/identity.h"
 #include "tables/merge.h"
+#include "tables/outbox.h"
 #include "tables/schema.h"
 
 int			pull_bulk_threshold = 10000;
@@ -75,6 +77,7 @@ typedef struct Work
 	char	   *stamp_column;
 	TimestampTz started;
 	SyncCounts *counts;
+	bool		left_out;		/* rows that have to be read again */
 	MemoryContext context;		/* of one page */
 } Work;
 
@@ -270,6 +273,21 @@ audit_columns(const Work *work)
 	return columns;
 }
 
+/*
+ * A record that may be one that we made, without having got the answer, does not
+ * come in beside the row that it was made from.
+ */
+static void
+leave_doubtful(Work *work, Stage *stage)
+{
+	TimestampTz since = attempts_since(work->object->server,
+									   work->object->object);
+
+	if (since && identity_doubtful(work->object->relid, stage->stage,
+								   work->org->user_id, since) > 0)
+		work->left_out = true;
+}
+
 /* Merges a stage and keeps the books, within a step. */
 static void
 merge_and_record(Work *work, Stage *stage, List *refused)
@@ -280,6 +298,7 @@ merge_and_record(Work *work, Stage *stage, List *refused)
 	{
 		stage->audit = audit_columns(work);
 		merged.skipped += stage_drop_same(stage);
+		leave_doubtful(work, stage);
 		conflict_resolve(work->object, stage);
 	}
 	merge_stage(stage, work->object->mark, &merged, &refused);
@@ -648,10 +667,13 @@ needs_sweep(const Pull *pull)
  */
 
 static TimestampTz
-new_cursor(const Pull *pull)
+new_cursor(const Work *work)
 {
+	const Pull *pull = work->pull;
 	TimestampTz cursor = pull->asked;
 
+	if (work->left_out)
+		return work->object->cursor;
 	if (pull->updated && pull->updated->answered &&
 		pull->updated->latest_covered != 0)
 		cursor = Min(cursor, pull->updated->latest_covered);
@@ -715,7 +737,7 @@ apply_quick(Work *work, TimestampTz due)
 	if (pull->visible && pull->visible->answered)
 		apply_left_filter(work);
 	apply_deleted(work);
-	catalog_pulled(work->object, new_cursor(pull), work->started, due);
+	catalog_pulled(work->object, new_cursor(work), work->started, due);
 	step_may_be_lost();
 	step_end();
 }
@@ -754,7 +776,7 @@ apply_many(Work *work, TimestampTz due)
 		sweep(work);
 	step_begin();
 	apply_deleted(work);
-	catalog_pulled(object, new_cursor(pull), work->started, due);
+	catalog_pulled(object, new_cursor(work), work->started, due);
 	step_end();
 }
 

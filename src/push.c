@@ -11,9 +11,10 @@
  * broken by leaving a reference out at first.
  *
  * Nothing is sent twice blindly.  Updates and deletes can be repeated: the look
- * before finds that they have been done.  A create can be repeated if it is an
- * upsert by an external id; otherwise the attempt is recorded before it is sent,
- * and looked up in the org if its answer was lost (push_doubt.c).
+ * before finds that they have been done.  The attempt to create something is
+ * recorded before it is sent; if its answer was lost, it is repeated as it was,
+ * before anything that follows, if it is an upsert by an external id, and
+ * otherwise looked up in the org (push_doubt.c).
  *
  * While rows of an object go out its lock is held, so that no other process
  * merges rows of it meanwhile.
@@ -62,8 +63,14 @@ int			push_answer_wait = 120;
 /* Writers who never pause must not keep what comes in from coming. */
 #define RUN_TIME			(10 * USECS_PER_SEC)
 
+/* What no answer can be got for now, and rows that wait for others. */
+#define STUCK_RETRY			(60 * USECS_PER_SEC)
+
 /* Ids that are given, and rows that refused to take them, are tried again. */
 #define REPLACE_RETRY		(10 * USECS_PER_SEC)
+
+/* Attempts in doubt are not looked at each time that somebody commits. */
+static TimestampTz doubts_due = 0;
 
 typedef struct CheckedRow
 {
@@ -172,6 +179,30 @@ unlock_targets(Push *push)
  * Rows
  */
 
+/* Fields that the org no longer has, or hides from us. */
+static void
+set_lost_aside(PushRow *row)
+{
+	NetChange  *change = row->change;
+	List	   *fields = NIL;
+	ListCell   *lc;
+
+	if (change->operation != NET_INSERT && change->operation != NET_UPDATE)
+		return;
+	foreach(lc, change->fields)
+	{
+		NetField   *net = (NetField *) lfirst(lc);
+
+		if (push_field(row->target, net->column))
+			fields = lappend(fields, net);
+		else
+			row->lost = lappend(row->lost, net);
+	}
+	change->fields = fields;
+	if (fields == NIL && row->lost != NIL && change->operation == NET_UPDATE)
+		change->operation = NET_NOTHING;
+}
+
 /* Net changes as rows; those of tables that are no longer synced are left. */
 List *
 push_rows_of(Push *push, List *changes)
@@ -187,6 +218,7 @@ push_rows_of(Push *push, List *changes)
 		row->target = push_object(push, row->change->relid);
 		if (row->target == NULL)
 			continue;
+		set_lost_aside(row);
 		fold_mark_references(row->change, row->target->fields);
 		rows = lappend(rows, row);
 	}
@@ -214,19 +246,42 @@ push_fill_known_ids(List *rows)
 	step_end();
 }
 
-static PushRow *
-find_row(List *rows, const char *id)
+static int
+compare_ids(const void *a, const void *b)
 {
+	return strcmp((*(PushRow *const *) a)->change->id,
+				  (*(PushRow *const *) b)->change->id);
+}
+
+/* Rows by id. */
+typedef struct RowIndex
+{
+	PushRow   **rows;
+	int			n;
+} RowIndex;
+
+static RowIndex
+index_rows(List *rows)
+{
+	RowIndex	index = {palloc(sizeof(PushRow *) * list_length(rows)), 0};
 	ListCell   *lc;
 
 	foreach(lc, rows)
-	{
-		PushRow    *row = (PushRow *) lfirst(lc);
+		index.rows[index.n++] = (PushRow *) lfirst(lc);
+	qsort(index.rows, index.n, sizeof(PushRow *), compare_ids);
+	return index;
+}
 
-		if (strcmp(row->change->id, id) == 0)
-			return row;
-	}
-	return NULL;
+static PushRow *
+indexed_row(const RowIndex *index, const char *id)
+{
+	NetChange	change = {.id = unconstify(char *, id)};
+	PushRow		key = {.change = &change};
+	PushRow    *wanted = &key;
+	PushRow   **found = bsearch(&wanted, index->rows, index->n,
+								sizeof(PushRow *), compare_ids);
+
+	return found ? *found : NULL;
 }
 
 /* True if the row refers to a row that has no id yet. */
@@ -248,7 +303,7 @@ is_waiting(const PushRow *row)
  * without them and all of them are to rows that wait as well.
  */
 static bool
-hold_back_references(PushRow *row, List *waiting)
+hold_back_references(PushRow *row, const RowIndex *waiting)
 {
 	List	   *sent = NIL;
 	List	   *held = NIL;
@@ -267,7 +322,7 @@ hold_back_references(PushRow *row, List *waiting)
 			continue;
 		}
 		if (field == NULL || !field->nillable || !field->updateable ||
-			find_row(waiting, net->raw) == NULL)
+			indexed_row(waiting, net->raw) == NULL)
 			return false;
 		held = lappend(held, net);
 	}
@@ -285,6 +340,7 @@ choose_ready(List *rows, List **still_waiting)
 {
 	List	   *ready = NIL;
 	List	   *waiting = NIL;
+	RowIndex	index;
 	ListCell   *lc;
 
 	foreach(lc, rows)
@@ -299,11 +355,12 @@ choose_ready(List *rows, List **still_waiting)
 	*still_waiting = waiting;
 	if (ready != NIL)
 		return ready;
+	index = index_rows(waiting);
 	foreach(lc, waiting)
 	{
 		PushRow    *row = (PushRow *) lfirst(lc);
 
-		if (hold_back_references(row, waiting))
+		if (hold_back_references(row, &index))
 			return list_make1(row);
 	}
 	return NIL;
@@ -446,44 +503,6 @@ has_other_values(const PushRow *row, const QueryPage *page, int record)
 	return false;
 }
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	return strcmp((*(PushRow *const *) a)->change->id,
-				  (*(PushRow *const *) b)->change->id);
-}
-
-/* Rows by id. */
-typedef struct RowIndex
-{
-	PushRow   **rows;
-	int			n;
-} RowIndex;
-
-static RowIndex
-index_rows(List *rows)
-{
-	RowIndex	index = {palloc(sizeof(PushRow *) * list_length(rows)), 0};
-	ListCell   *lc;
-
-	foreach(lc, rows)
-		index.rows[index.n++] = (PushRow *) lfirst(lc);
-	qsort(index.rows, index.n, sizeof(PushRow *), compare_ids);
-	return index;
-}
-
-static PushRow *
-indexed_row(const RowIndex *index, char *id)
-{
-	NetChange	change = {.id = id};
-	PushRow		key = {.change = &change};
-	PushRow    *wanted = &key;
-	PushRow   **found = bsearch(&wanted, index->rows, index->n,
-								sizeof(PushRow *), compare_ids);
-
-	return found ? *found : NULL;
-}
-
 /* Of these rows' ids those whose records are not as we know them. */
 static List *
 changed_ids(Push *push, PushObject *target, List *rows)
@@ -567,6 +586,57 @@ evolve_once(Push *push, SyncObject *object)
 	(void) evolve_object(push->org, object);
 }
 
+void
+push_note_failure(Push *push, PushObject *target, const ErrorData *error)
+{
+	const ApiError *refusal = &push->org->api->error;
+
+	catalog_failure(push->server, target->object->object, "push", NULL,
+					refusal->code[0] ? refusal->code :
+					unpack_sql_state(error->sqlerrcode),
+					error->detail ? psprintf("%s: %s", error->message,
+											 error->detail) : error->message,
+					error->hint, NIL);
+}
+
+void
+push_note_recovery(Push *push, PushObject *target)
+{
+	if (!target->object->push_failed)
+		return;
+	step_begin();
+	catalog_steps_recovered(push->server, target->object->object, true);
+	step_end();
+	target->object->push_failed = false;
+}
+
+/*
+ * The org refuses to tell about this object, and would refuse again: its rows
+ * wait, those of others go on.
+ */
+static void
+note_stuck(Push *push, PushObject *target, List *rows, const ErrorData *error)
+{
+	int			n;
+	int64	   *seqs = push_numbers(rows, &n);
+
+	target->stuck = true;
+	step_begin();
+	outbox_defer(seqs, n, GetCurrentTimestamp() + STUCK_RETRY);
+	push_note_failure(push, target, error);
+	step_end();
+}
+
+static void
+note_all_checked(Push *push, PushObject *target, List *rows)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+		note_checked(push, ((PushRow *) lfirst(lc))->change->id);
+	push_note_recovery(push, target);
+}
+
 /*
  * Looks at the records of the rows, and brings in what has changed; true if
  * anything had, since then the outbox may have changed as well.
@@ -575,10 +645,9 @@ static bool
 check_target(Push *push, PushObject *target, List *rows)
 {
 	MemoryContext context = CurrentMemoryContext;
-	ApiError   *error = &push->org->api->error;
+	ApiError   *refused = &push->org->api->error;
 	List	   *volatile changed = NIL;
-	volatile bool outdated = false;
-	ListCell   *lc;
+	ErrorData  *volatile error = NULL;
 
 	api_clear_error(push->org->api);
 	PG_TRY();
@@ -587,23 +656,25 @@ check_target(Push *push, PushObject *target, List *rows)
 	}
 	PG_CATCH();
 	{
-		if (push->evolved || error->status == 0 ||
-			error->refusal != API_SCHEMA)
+		if (refused->status == 0 || (refused->refusal != API_SCHEMA &&
+									 refused->refusal != API_REQUEST))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
 		FlushErrorState();
 		step_abort();
-		outdated = true;
 	}
 	PG_END_TRY();
-	if (outdated)
+	if (error == NULL)
 	{
-		evolve_once(push, target->object);
-		return true;
+		note_all_checked(push, target, rows);
+		return changed != NIL;
 	}
-	foreach(lc, rows)
-		note_checked(push, ((PushRow *) lfirst(lc))->change->id);
-	return changed != NIL;
+	if (refused->refusal == API_SCHEMA && !push->evolved)
+		evolve_once(push, target->object);
+	else
+		note_stuck(push, target, rows, error);
+	return true;
 }
 
 static bool
@@ -666,9 +737,6 @@ fill_record(PushRow *row)
 		NetField   *net = (NetField *) lfirst(lc);
 		SyncField  *field = push_field(row->target, net->column);
 
-		/* A field that left the org since takes its change with it. */
-		if (field == NULL)
-			continue;
 		record->fields[record->nfields].name = field->field;
 		record->fields[record->nfields].value = net->raw;
 		record->fields[record->nfields].bare = net->bare;
@@ -838,7 +906,10 @@ push_numbers(List *rows, int *n)
 	return seqs;
 }
 
-/* Before anything that can't be repeated blindly is sent. */
+/*
+ * Before anything is sent that can't be repeated blindly, or that a later delete
+ * must not undo here alone.
+ */
 static void
 record_attempts(Push *push, List *calls)
 {
@@ -851,11 +922,12 @@ record_attempts(Push *push, List *calls)
 		int64	   *seqs;
 		int			n;
 
-		if (call->verb != WRITE_CREATE)
+		if (call->verb != WRITE_CREATE && call->verb != WRITE_UPSERT)
 			continue;
 		seqs = push_numbers(call->rows, &n);
 		call->attempt = attempt_begin(push->server,
-									  call->target->object->object, "create",
+									  call->target->object->object,
+									  call->verb == WRITE_CREATE ? "create" : "upsert",
 									  api_now(push->org->api));
 		outbox_sent(seqs, n, call->attempt);
 	}
@@ -1028,6 +1100,22 @@ send_calls(Push *push, List *calls)
 	}
 }
 
+/* Sends the rows of an attempt again. */
+void
+push_repeat(Push *push, PushObject *target, WriteVerb verb, List *rows,
+			int64 attempt)
+{
+	PushCall	call = {0};
+
+	call.verb = verb;
+	call.target = target;
+	call.rows = rows;
+	call.attempt = attempt;
+	prepare_call(push, &call);
+	collections_write(push->org->api, &call.call, 1);
+	(void) finish_call(push, &call);
+}
+
 /* The rows of the first one's verb and object; the others stay in *rows. */
 static List *
 take_group(List **rows)
@@ -1106,9 +1194,30 @@ drop_nothing(Push *push, List *rows)
 
 		step_begin();
 		outbox_done(seqs, n);
+		foreach(lc, nothing)
+			push_note_lost((PushRow *) lfirst(lc));
 		step_end();
 	}
 	return left;
+}
+
+/*
+ * What was changed back has been looked at: the org has what it had before.
+ * Without a look it is sent.
+ */
+static List *
+drop_back(Push *push, List *rows)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->target->object->direction == DIRECTION_BOTH)
+			fold_drop_back(row->change);
+	}
+	return drop_nothing(push, rows);
 }
 
 static List *
@@ -1232,32 +1341,72 @@ refuse_waiting(Push *push, List *waiting)
 	step_end();
 }
 
+/*
+ * Rows that wait for others are no longer due: they would be looked at all the
+ * time, and so many of them hide the rows behind them.  They are due again when
+ * ids have been given.
+ */
+static void
+defer_waiting(List *waiting)
+{
+	List	   *left = NIL;
+	int64	   *seqs;
+	int			n;
+	ListCell   *lc;
+
+	foreach(lc, waiting)
+	{
+		if (!((PushRow *) lfirst(lc))->record.answered)
+			left = lappend(left, lfirst(lc));
+	}
+	seqs = push_numbers(left, &n);
+	if (n == 0)
+		return;
+	step_begin();
+	outbox_defer(seqs, n, GetCurrentTimestamp() + STUCK_RETRY);
+	step_end();
+}
+
+static List *
+take_changes(Push *push)
+{
+	List	   *changes;
+
+	step_begin();
+	if (push->gave_ids)
+		outbox_undefer(push->server);
+	changes = outbox_take(push->server, ROUND_ROWS);
+	step_end();
+	push->gave_ids = false;
+	return changes;
+}
+
 /* One round; returns whether another may find something to do. */
 static bool
 push_round(Push *push)
 {
-	List	   *changes;
+	List	   *changes = take_changes(push);
 	List	   *rows;
 	List	   *ready;
 	List	   *waiting = NIL;
+	bool		full;			/* perhaps; there may be more behind */
 
-	step_begin();
-	changes = outbox_take(push->server, ROUND_ROWS);
-	step_end();
 	rows = drop_nothing(push, push_rows_of(push, fold_changes(changes)));
 	rows = drop_locked(rows);
 	push_fill_known_ids(rows);
 	ready = choose_ready(rows, &waiting);
+	full = list_length(changes) > ROUND_ROWS / 2;
 	if (ready == NIL)
 		refuse_waiting(push, waiting);
 	else if (!check_records(push, ready))
 	{
-		send_rows(push, ready);
+		send_rows(push, drop_back(push, ready));
 		forget_checked(push, ready);
 		(void) replace_ids(push);
 	}
-	log_round(push);
-	return ready != NIL;
+	if (ready == NIL || full)
+		defer_waiting(waiting);
+	return ready != NIL || (full && waiting != NIL);
 }
 
 static void
@@ -1273,16 +1422,17 @@ create_checked(Push *push)
 								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* A round with its memory and locks. */
+/* A piece of work with its memory and locks. */
 static bool
-guarded_round(Push *push)
+guarded(Push *push, bool (*work) (Push *push))
 {
 	MemoryContext old = MemoryContextSwitchTo(push->round);
 	volatile bool more = false;
 
 	PG_TRY();
 	{
-		more = push_round(push);
+		more = work(push);
+		log_round(push);
 	}
 	PG_CATCH();
 	{
@@ -1331,11 +1481,12 @@ push_run(Cycle *cycle)
 	pgstat_report_activity(STATE_RUNNING, "pushing changes");
 	PG_TRY();
 	{
-		push_resolve_doubts(push);
+		if (cycle->now || doubts_due <= GetCurrentTimestamp())
+			(void) guarded(push, push_resolve_doubts);
 		(void) replace_ids(push);
-		while (guarded_round(push) && !run_is_long(push))
+		while (guarded(push, push_round) && !run_is_long(push))
 			;
-		again = push_doubts_due(push->server);
+		doubts_due = again = push_doubts_due(push->server);
 		if (replace_ids(push) > 0 && again == 0)
 			again = GetCurrentTimestamp() + REPLACE_RETRY;
 	}

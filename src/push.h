@@ -26,6 +26,7 @@ typedef struct PushObject
 	List	   *fields;			/* of SyncField * */
 	SyncField  *parent;			/* field whose records writes lock; or NULL */
 	bool		locked;
+	bool		stuck;			/* the org refuses to tell about it */
 	SyncCounts	counts;
 } PushObject;
 
@@ -38,6 +39,7 @@ typedef struct PushRow
 	char	   *parent;			/* id of the record that a write locks */
 	List	   *held_back;		/* fields (NetField *) that wait for ids of
 								 * others, to be sent afterwards */
+	List	   *lost;			/* fields that the org no longer has */
 } PushRow;
 
 typedef struct Push
@@ -52,6 +54,7 @@ typedef struct Push
 	TimestampTz started;
 	int64		calls;			/* that stand in the log */
 	bool		evolved;		/* the org's schema was looked at in this run */
+	bool		gave_ids;		/* rows that waited for them can go now */
 } Push;
 
 /*
@@ -65,16 +68,18 @@ extern TimestampTz push_run(Cycle *cycle);
 /* push_outcome.c: what an answer means for the changes. */
 extern void push_bring_contacts(Push *push, List *rows);
 extern void push_note_outcomes(Push *push, List *rows, int64 attempt);
+extern void push_note_lost(const PushRow *row);
 extern void push_give_back(List *rows, int64 attempt);
 extern TimestampTz push_backoff(int attempts);
 
 /*
  * push_doubt.c: attempts whose answer was lost.
+ * push_resolve_doubts: resolves what can be; false, for no more is to be done.
  * push_doubts_due: when they are to be looked at; 0 = there are none.
  * push_unfinished: the same for whatever a process that has ended has left,
  * rows that wait for ids that are known among it.
  */
-extern void push_resolve_doubts(Push *push);
+extern bool push_resolve_doubts(Push *push);
 extern TimestampTz push_doubts_due(const char *server);
 extern TimestampTz push_unfinished(const char *server);
 
@@ -95,13 +100,20 @@ typedef enum JobEnd
 extern JobEnd push_finish_job(Push *push, PushObject *target,
 							  const OutboxAttempt *attempt, List *rows);
 
-/* push.c, for the others */
+/*
+ * push.c, for the others.  push_note_failure: within a step; what cannot go out
+ * of one object, until push_note_recovery.
+ */
+extern void push_note_failure(Push *push, PushObject *target,
+							  const struct ErrorData *error);
+extern void push_note_recovery(Push *push, PushObject *target);
 extern PushObject *push_object(Push *push, Oid relid);
 extern bool push_lock(PushObject *target);
+extern void push_repeat(Push *push, PushObject *target, WriteVerb verb,
+						List *rows, int64 attempt);
 extern void push_fill_known_ids(List *rows);
 extern List *push_rows_of(Push *push, List *changes);
 extern int64 *push_numbers(List *rows, int *n);
-extern WriteField *push_record_fields(PushRow *row, int *n);
 extern SyncField *push_field(const PushObject *target, const char *column);
 
 #endif							/* SYNC_PUSH_H */

@@ -233,7 +233,10 @@ take_result(const IngestRow *result, void *arg)
 	row->record.refusal = result->refusal;
 }
 
-/* The whole job was refused: so is each row that it did not do. */
+/*
+ * The whole job was refused: so is each row that it did not do.  Of an aborted
+ * one nobody said anything against the rows.
+ */
 static void
 refuse_rest(List *rows, const IngestJob *job)
 {
@@ -253,39 +256,16 @@ refuse_rest(List *rows, const IngestJob *job)
 	}
 }
 
-static bool
-any_answered(List *rows)
-{
-	ListCell   *lc;
-
-	foreach(lc, rows)
-	{
-		if (((PushRow *) lfirst(lc))->record.answered)
-			return true;
-	}
-	return false;
-}
-
-/*
- * A job that was aborted before it did anything, by us or by an administrator,
- * is no word about its rows: they go again.
- */
 static void
 finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
 {
-	bool		undone;
-
 	ingest_results(push->org->api, ingest, job->verb, job->fields,
 				   take_result, job);
-	undone = ingest->aborted && ingest->processed <= 0 && !any_answered(rows);
-	if (ingest->state == INGEST_FAILED && !undone)
+	if (ingest->state == INGEST_FAILED && !ingest->aborted)
 		refuse_rest(rows, ingest);
 	push_bring_contacts(push, rows);
 	step_begin();
-	if (undone)
-		push_give_back(rows, attempt);
-	else
-		push_note_outcomes(push, rows, attempt);
+	push_note_outcomes(push, rows, attempt);
 	step_end();
 	ingest_delete(push->org->api, ingest->id);
 }
@@ -382,6 +362,17 @@ push_by_bulk(Push *push, PushObject *target, WriteVerb verb, List *rows)
 }
 
 /*
+ * A job that does not run any more, and that we have aborted if it was open.
+ * The answer to an earlier abort may have been lost.
+ */
+static bool
+nothing_was_done(const IngestJob *ingest)
+{
+	return ingest->state == INGEST_OPEN || ingest->state == INGEST_GONE ||
+		(ingest->aborted && ingest->processed == 0);
+}
+
+/*
  * A job of which only the id is known.
  */
 JobEnd
@@ -407,7 +398,7 @@ push_finish_job(Push *push, PushObject *target, const OutboxAttempt *attempt,
 		(ingest->state == INGEST_OPEN &&
 		 !ingest_abort(push->org->api, ingest->id)))
 		return JOB_RUNNING;
-	if (ingest->state == INGEST_OPEN || ingest->state == INGEST_GONE)
+	if (nothing_was_done(ingest))
 	{
 		step_begin();
 		push_give_back(rows, attempt->attempt);

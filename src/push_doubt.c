@@ -15,6 +15,9 @@
  * like what was sent will do; but only when all rows of all attempts have had
  * their choice of what is exactly theirs.
  *
+ * An upsert by an external id is sent again, alone, as it was: what was changed
+ * here since, a delete above all, concerns the record that it has made.
+ *
  * A Bulk job is found by its recorded id.
  *
  * Copyright (c) 2026, the sync authors
@@ -35,9 +38,6 @@
 #include "step.h"
 #include "tables/identity.h"
 
-/* The org's clock and ours may differ a little around the attempt. */
-#define LOOK_BACK		(2 * USECS_PER_MINUTE)
-
 /* The org is asked again ever more rarely, the longer the doubt lasts. */
 #define LOOK_MIN		(1 * USECS_PER_SEC)
 #define LOOK_MAX		(30 * USECS_PER_SEC)
@@ -46,7 +46,7 @@ typedef enum Doubt
 {
 	DOUBT_SETTLED,
 	DOUBT_OPEN,
-	DOUBT_JOB_RUNS
+	DOUBT_LATER					/* a job runs, somebody else is at the object */
 } Doubt;
 
 /* A record that may be the one that was sent. */
@@ -96,7 +96,7 @@ read_candidates(Push *push, PushObject *target, List *names,
 	ListCell   *lc2;
 
 	conditions = list_make1(psprintf("CreatedDate >= %s",
-									 soql_datetime(started - LOOK_BACK)));
+									 soql_datetime(started - ATTEMPT_CLOCK_SLACK)));
 	if (push->org->user_id)
 		conditions = lappend(conditions,
 							 psprintf("CreatedById = %s",
@@ -307,6 +307,16 @@ look_up(Push *push, PushObject *target, const OutboxAttempt *attempt,
 }
 
 static Doubt
+send_again(Push *push, PushObject *target, const OutboxAttempt *attempt,
+		   List *rows)
+{
+	if (!push_lock(target))
+		return DOUBT_LATER;
+	push_repeat(push, target, WRITE_UPSERT, rows, attempt->attempt);
+	return DOUBT_SETTLED;
+}
+
+static Doubt
 settle(Push *push, PushObject *target, const OutboxAttempt *attempt,
 	   List *rows, bool exactly)
 {
@@ -315,8 +325,10 @@ settle(Push *push, PushObject *target, const OutboxAttempt *attempt,
 		JobEnd		end = push_finish_job(push, target, attempt, rows);
 
 		if (end != JOB_UNKNOWN)
-			return end == JOB_SETTLED ? DOUBT_SETTLED : DOUBT_JOB_RUNS;
+			return end == JOB_SETTLED ? DOUBT_SETTLED : DOUBT_LATER;
 	}
+	if (strcmp(attempt->verb, "upsert") == 0)
+		return send_again(push, target, attempt, rows);
 	return look_up(push, target, attempt, rows, exactly);
 }
 
@@ -329,11 +341,13 @@ settle_guarded(Push *push, PushObject *target, const OutboxAttempt *attempt,
 			   List *rows, bool exactly)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	volatile Doubt doubt = DOUBT_JOB_RUNS;
+	volatile Doubt doubt = DOUBT_LATER;
 
+	api_clear_error(push->org->api);
 	PG_TRY();
 	{
 		doubt = settle(push, target, attempt, rows, exactly);
+		push_note_recovery(push, target);
 	}
 	PG_CATCH();
 	{
@@ -346,8 +360,9 @@ settle_guarded(Push *push, PushObject *target, const OutboxAttempt *attempt,
 			PG_RE_THROW();
 		FlushErrorState();
 		step_abort();
-		cycle_failed(push->server, target->object, "push",
-					 target->object->failures, error, push->org);
+		step_begin();
+		push_note_failure(push, target, error);
+		step_end();
 	}
 	PG_END_TRY();
 	return doubt;
@@ -373,7 +388,7 @@ resolve(Push *push, const OutboxAttempt *attempt, bool exactly)
 	return settle_guarded(push, target, attempt, rows, exactly);
 }
 
-void
+bool
 push_resolve_doubts(Push *push)
 {
 	List	   *attempts;
@@ -390,7 +405,7 @@ push_resolve_doubts(Push *push)
 	}
 	foreach(lc, open)
 		(void) resolve(push, (OutboxAttempt *) lfirst(lc), false);
-	push->objects = NIL;
+	return false;
 }
 
 static TimestampTz

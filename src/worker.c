@@ -29,6 +29,7 @@
 #include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/tableam.h"
+#include "access/twophase.h"
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
@@ -74,6 +75,9 @@ static int	naptime = 60;
  * (another process has it locked); changes to be sent wake it by its latch.
  */
 #define WORKER_MIN_NAP_MS		100L
+
+/* What it waits for while a prepared transaction has changes. */
+#define PREPARED_NAP_MS			1000L
 
 /*
  * Each stage is a table of its own, of which the system caches go on knowing
@@ -183,7 +187,8 @@ wake_callback(XactEvent event, void *arg)
 
 	if (pending_wakes == NIL)
 		return;
-	if (event == XACT_EVENT_COMMIT)
+	/* Whoever commits a prepared one cannot know: the worker watches it. */
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
 	{
 		foreach(lc, pending_wakes)
 		{
@@ -200,7 +205,6 @@ wake_callback(XactEvent event, void *arg)
 				(void) worker_launch(&args, NULL);
 		}
 	}
-	/* A prepared transaction is committed by somebody who cannot know of it. */
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
 		event == XACT_EVENT_PREPARE)
 		pending_wakes = NIL;
@@ -782,6 +786,23 @@ let_writers_be(ServerWorker *w)
 						 WORKER_MIN_NAP_MS, PG_WAIT_EXTENSION);
 }
 
+/*
+ * Whoever commits a prepared transaction wakes nobody.  So as long as there is
+ * one with changes, the outbox is looked at more often.
+ */
+static long
+nap_while_prepared(const ServerWorker *w, long nap)
+{
+	bool		prepared;
+
+	if (max_prepared_xacts == 0 || w->server->paused || nap < PREPARED_NAP_MS)
+		return nap;
+	step_begin();
+	prepared = outbox_is_prepared();
+	step_end();
+	return prepared ? PREPARED_NAP_MS : nap;
+}
+
 static void
 serve(Oid serverid)
 {
@@ -821,6 +842,7 @@ serve(Oid serverid)
 			break;
 		if (++turns % TURNS_BETWEEN_RESETS == 0)
 			InvalidateSystemCaches();
+		nap = nap_while_prepared(&worker, nap);
 		pgstat_report_activity(STATE_IDLE, "");
 		let_writers_be(&worker);
 		(void) WaitLatch(MyLatch,

@@ -61,7 +61,6 @@ read_job(IngestJob *job, const Json *json)
 	job->state = state_of(state);
 	job->processed = json_get_int(json, "numberRecordsProcessed", -1);
 	job->failed = json_get_int(json, "numberRecordsFailed", -1);
-	job->aborted = state && strcmp(state, "Aborted") == 0;
 	job->message = NULL;
 	if (job->version == NULL)
 		job->version = json_get_text(json, "apiVersion");
@@ -70,6 +69,7 @@ read_job(IngestJob *job, const Json *json)
 		job->message = json_get_text(json, "errorMessage");
 		job->message = job->message ? foreign_text(job->message) :
 			psprintf("the job is in state %s", state);
+		job->aborted = strcmp(state, "Aborted") == 0;
 	}
 }
 
@@ -410,7 +410,7 @@ typedef struct Results
 	int			created;
 	int			error;
 	int		   *places;			/* of the fields that were sent */
-	const char *missing;		/* one that has no column; NULL = none */
+	const char *missing;		/* a field that has none; or NULL */
 	int			nfields;
 	const char **values;		/* of a row, in the order of the fields */
 	MemoryContext caller;		/* visit is called in */
@@ -443,8 +443,8 @@ find_column(const CsvReader *header, const char *name)
 }
 
 /*
- * Where each column stands; false if the result is wholly empty.  Of a job that
- * did nothing the columns may be unknown, which only matters to rows.
+ * Where each column stands; false if the result is wholly empty.  Of a job whose
+ * upload never came, or was not understood, the org does not know the columns.
  */
 static bool
 read_header(Results *results, List *fields)
@@ -461,7 +461,6 @@ read_header(Results *results, List *fields)
 	results->nfields = list_length(fields);
 	results->places = palloc((results->nfields + 1) * sizeof(int));
 	results->values = palloc((results->nfields + 1) * sizeof(char *));
-	results->missing = NULL;
 	foreach(lc, fields)
 	{
 		const char *name = (const char *) lfirst(lc);
@@ -614,6 +613,7 @@ read_results(SalesforceApi *api, const IngestJob *job, Results *results,
 							   list_make1("Accept: text/csv"));
 	results->csv = csv_reader_create(read_stream, results->stream);
 	results->rows = 0;
+	results->missing = NULL;
 	if (read_header(results, fields))
 		while (csv_reader_next(results->csv))
 			visit_row(results, visit, arg);

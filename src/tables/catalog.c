@@ -124,7 +124,9 @@ catalog_servers(void)
 	" o.direction, o.conflict, o.external_id, o.push_deletes," \
 	" o.unmodified_since, s.serverid, p.described_fully, p.last_synced," \
 	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
-	" AND f.object = o.object AND f.record IS NULL)" \
+	" AND f.object = o.object AND f.record IS NULL AND f.operation <> 'push')," \
+	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
+	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
 	" WHERE o.enabled"
@@ -185,6 +187,7 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->described_fully = sql_time(sql, row, 34);
 	object->last_synced = sql_time(sql, row, 35);
 	object->has_failures = sql_bool(sql, row, 36);
+	object->push_failed = sql_bool(sql, row, 37);
 	return object;
 }
 
@@ -481,7 +484,7 @@ catalog_server_recovered(const char *server)
 {
 	RUN("UPDATE sync.server_progress SET failures = 0, retry_at = NULL,"
 		" last_error = NULL WHERE server = $1", "n", server);
-	catalog_steps_recovered(server, NULL);
+	catalog_steps_recovered(server, NULL, false);
 }
 
 /* What the org allows in a day, as seen last; 0 = never seen. */
@@ -679,11 +682,12 @@ catalog_records_recovered(const char *server, const char *object,
 }
 
 void
-catalog_steps_recovered(const char *server, const char *object)
+catalog_steps_recovered(const char *server, const char *object, bool push)
 {
 	RUN("DELETE FROM sync.failures WHERE server = $1"
-		" AND object IS NOT DISTINCT FROM $2 AND record IS NULL",
-		"nt", server, object);
+		" AND object IS NOT DISTINCT FROM $2 AND record IS NULL"
+		" AND ($2 IS NULL OR (operation = 'push') = $3)",
+		"ntb", server, object, push);
 }
 
 void

@@ -99,7 +99,8 @@ typedef struct SyncObject
 	TimestampTz swept;			/* when all ids were compared last */
 	TimestampTz last_synced;	/* 0 = never */
 	bool		has_refused;	/* rows of it stand in sync.failures */
-	bool		has_failures;	/* steps of it do */
+	bool		has_failures;	/* steps of it do, */
+	bool		push_failed;	/* or that its rows cannot go out */
 	char	   *job;
 	char	   *job_version;
 	int64		job_records;	/* -1 = not known */
@@ -181,6 +182,7 @@ extern void catalog_log_trim(const char *server, TimestampTz before);
  * sync.failures.  One row for each server, object, operation, record and code,
  * counted up when it happens again.  catalog_steps_recovered removes those of
  * the steps of an object that goes well again (NULL: of the server as a whole),
+ * push being one for itself, as it says nothing about the others,
  * catalog_rows_recovered those of records that stand in the stage and were not
  * refused again since the given moment.  catalog_failed_records lists ids of
  * set-aside rows last tried before the given moment; catalog_read_again puts
@@ -195,7 +197,8 @@ extern void catalog_refusal(const char *server, const char *object,
 							const char *message, List *fields);
 extern void catalog_records_recovered(const char *server, const char *object,
 									  const char *operation, List *records);
-extern void catalog_steps_recovered(const char *server, const char *object);
+extern void catalog_steps_recovered(const char *server, const char *object,
+									bool push);
 extern void catalog_rows_recovered(const SyncObject *object, Oid stage,
 								   TimestampTz since);
 extern void catalog_read_again(const SyncObject *object, const char *id);

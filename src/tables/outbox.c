@@ -82,6 +82,25 @@ outbox_next(const char *server)
 	return next;
 }
 
+/* The lock that capture takes belongs to no process then. */
+bool
+outbox_is_prepared(void)
+{
+	SqlScope	sql;
+	bool		prepared;
+
+	sql_begin(&sql);
+	prepared = sql_run(&sql,
+					   "SELECT FROM pg_catalog.pg_locks l"
+					   " WHERE l.locktype = 'relation' AND l.pid IS NULL"
+					   " AND l.relation = 'sync.change'::regclass"
+					   " AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d"
+					   " WHERE d.datname = current_database())"
+					   " LIMIT 1", "") > 0;
+	sql_end(&sql);
+	return prepared;
+}
+
 #define CHANGE_COLUMNS \
 	" c.seq, c.relation::oid, c.id, c.operation::text, c.changes, c.captured," \
 	" c.state::text, c.attempts"
@@ -296,6 +315,22 @@ outbox_again(const int64 *seqs, int n, TimestampTz next)
 }
 
 void
+outbox_defer(const int64 *seqs, int n, TimestampTz next)
+{
+	RUN("UPDATE sync.change SET next_attempt = $2 WHERE seq = ANY ($1)",
+		"Sz", seqs, n, next);
+}
+
+void
+outbox_undefer(const char *server)
+{
+	RUN("UPDATE sync.change c SET next_attempt = NULL FROM sync.object o"
+		" WHERE " ANY_CHANGE " AND o.relation = c.relation AND o.server = $1"
+		" AND c.state = 'p' AND c.next_attempt IS NOT NULL"
+		" AND c.changes::text LIKE '%\"~%'", "n", server);
+}
+
+void
 outbox_refuse(const int64 *seqs, int n)
 {
 	RUN("UPDATE sync.change SET state = 'r', attempt = NULL,"
@@ -322,13 +357,16 @@ outbox_replace(const int64 *seqs, int n, char operation, const char *changes)
 }
 
 void
-outbox_add(Oid relid, const char *id, char operation, const char *changes)
+outbox_add(int64 seq, Oid relid, const char *id, char operation,
+		   const char *changes)
 {
 	char		op[2] = {operation, '\0'};
 
-	RUN("INSERT INTO sync.change (relation, id, operation, changes, captured)"
-		" VALUES ($1, $2, $3::\"char\", $4::json, clock_timestamp())",
-		"ottt", relid, id, op, changes);
+	RUN("INSERT INTO sync.change"
+		" (seq, relation, id, operation, changes, captured)"
+		" OVERRIDING SYSTEM VALUE"
+		" VALUES ($1, $2, $3, $4::\"char\", $5::json, clock_timestamp())",
+		"lottt", seq, relid, id, op, changes);
 }
 
 /*
@@ -362,7 +400,8 @@ attempt_has_job(int64 attempt, const char *job)
 void
 attempt_in_doubt(int64 attempt, bool may_run)
 {
-	RUN("UPDATE sync.attempt SET in_doubt = clock_timestamp(), may_run = $2"
+	RUN("UPDATE sync.attempt SET"
+		" in_doubt = coalesce(in_doubt, clock_timestamp()), may_run = $2"
 		" WHERE attempt = $1", "lb", attempt, may_run);
 }
 
@@ -408,6 +447,22 @@ attempts_open(const char *server)
  * Values come as JSON and are kept as plain text, which can be read, and put
  * back into the column.
  */
+TimestampTz
+attempts_since(const char *server, const char *object)
+{
+	SqlScope	sql;
+	TimestampTz since;
+
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "SELECT min(started) FROM sync.attempt WHERE server = $1"
+				   " AND object = $2 AND verb IN ('create', 'upsert')",
+				   "nt", server, object);
+	since = sql_time(&sql, 0, 1);
+	sql_end(&sql);
+	return since ? since - ATTEMPT_CLOCK_SLACK : 0;
+}
+
 void
 conflict_record(const char *server, const char *object, const char *id,
 				const char *field, const char *base, const char *salesforce,

@@ -30,6 +30,7 @@ typedef struct OutboxChange
 /*
  * outbox_is_due: whether outbox_take would return anything.
  * outbox_next: when something will be due that is not now; 0 = nothing.
+ * outbox_is_prepared: a prepared transaction has changes, of whatever server.
  * outbox_take: the changes of the rows that are due, at most so many, oldest
  * rows first, those of a row together and in the order in which they were made.  Rows with a change
  * in an open attempt are not due, nor are those that wait for their id; refused changes come along with later ones
@@ -43,6 +44,7 @@ typedef struct OutboxChange
  */
 extern bool outbox_is_due(const char *server);
 extern TimestampTz outbox_next(const char *server);
+extern bool outbox_is_prepared(void);
 extern List *outbox_take(const char *server, int max_changes);
 extern List *outbox_of_attempt(int64 attempt);
 extern List *outbox_of_rows(Oid relid, Oid stage);
@@ -50,11 +52,18 @@ extern List *outbox_of_ids(Oid relid, List *ids);
 extern List *outbox_of_gone(Oid relid);
 extern List *outbox_dangling(List *ids);
 
-/* What becomes of changes, by their numbers. */
+/*
+ * What becomes of changes, by their numbers.
+ * outbox_defer: nothing can be done with them before `next`; no attempt of
+ * theirs.  outbox_undefer: of those, the ones that refer to new rows are looked
+ * at again, since some have got their ids.
+ */
+extern void outbox_undefer(const char *server);
 extern OutboxChange *outbox_change(int64 seq);
 extern void outbox_done(const int64 *seqs, int n);
 extern void outbox_again(const int64 *seqs, int n, TimestampTz next);
 extern void outbox_refuse(const int64 *seqs, int n);
+extern void outbox_defer(const int64 *seqs, int n, TimestampTz next);
 extern void outbox_sent(const int64 *seqs, int n, int64 attempt);
 
 /*
@@ -64,8 +73,11 @@ extern void outbox_sent(const int64 *seqs, int n, int64 attempt);
 extern void outbox_replace(const int64 *seqs, int n, char operation,
 						   const char *changes);
 
-/* A new change on behalf of the sync itself. */
-extern void outbox_add(Oid relid, const char *id, char operation,
+/*
+ * A change on behalf of the sync itself, in the place of one that is done: later
+ * changes of the row come after it.
+ */
+extern void outbox_add(int64 seq, Oid relid, const char *id, char operation,
 					   const char *changes);
 
 /* Attempts */
@@ -88,6 +100,15 @@ extern void attempt_has_job(int64 attempt, const char *job);
 extern void attempt_in_doubt(int64 attempt, bool may_run);
 extern void attempt_end(int64 attempt);
 extern List *attempts_open(const char *server); /* of OutboxAttempt * */
+
+/*
+ * Since when records of an object may have been made by attempts that are open,
+ * by the org's clock; 0 = there are none.  Our notion of that clock may be a
+ * little off.
+ */
+#define ATTEMPT_CLOCK_SLACK	(2 * USECS_PER_MINUTE)
+
+extern TimestampTz attempts_since(const char *server, const char *object);
 
 /* Conflicts */
 extern void conflict_record(const char *server, const char *object,

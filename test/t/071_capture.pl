@@ -58,6 +58,8 @@ like(caught(qq{DELETE FROM acme.lead WHERE id = '$leads[1]'}), qr/^delete \{.*"l
     'a deleted row has all that it had');
 is(caught(qq{BEGIN; UPDATE acme.lead SET title = 'no' WHERE id = '$leads[0]'; ROLLBACK}),
     '', 'nothing of a transaction that was rolled back');
+like(sql($node, q{SELECT col_description(attrelid, attnum) FROM pg_attribute
+    WHERE attrelid = 'acme.lead'::regclass AND attname = 'local_id'}), qr/keeps/, 'local_id says what it is for');
 is(sql($node, qq{SELECT local_id IS NOT NULL AND local_id = (SELECT local_id FROM acme.lead WHERE id = '$leads[0]')
     FROM sync.outbox WHERE record = '$leads[0]' UNION SELECT true}), 't', 'with the id that never changes');
 
@@ -123,6 +125,19 @@ is(outbox($node, "record = '$leads[0]'"), '', 'a prepared transaction is not see
 sql($node, q{COMMIT PREPARED 'p'});
 like(outbox($node, "record = '$leads[0]'"), qr/prepared/, 'and is when it commits');
 
+# Whoever commits it knows nothing of the worker, which finds it all the same,
+# long before it would have looked by itself.
+clear();
+sql($node, qq{BEGIN; UPDATE acme.lead SET title = 'by another' WHERE id = '$leads[0]'; PREPARE TRANSACTION 'q'});
+sql($node, q{SELECT sync.resume('acme')});
+sync_now($node, 'acme');
+wait_for($node, qq{SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'sync worker'}, 'the worker has gone to sleep');
+my $committed = time;
+sql($node, q{COMMIT PREPARED 'q'});
+went_out($node, 'what was prepared goes out');
+cmp_ok(time - $committed, '<', 30, '... soon');
+hold($node);
+
 # Deferred constraints: the change goes with the row when the check fails at commit.
 sql($node, q{
     CREATE TABLE public.boss (lead text PRIMARY KEY);
@@ -136,7 +151,7 @@ is(caught(qq{
     BEGIN;
     UPDATE acme.lead SET title = 'deferred', boss = 'somebody' WHERE id = '$leads[0]';
     INSERT INTO public.boss VALUES ('somebody');
-    COMMIT}), 'update {"title": ["prepared", "deferred"]}', 'but is when it holds; a user\'s own column is not');
+    COMMIT}), 'update {"title": ["by another", "deferred"]}', 'but is when it holds; a user\'s own column is not');
 sql($node, qq{UPDATE acme.lead SET boss = NULL; ALTER TABLE acme.lead DROP COLUMN boss; DROP TABLE public.boss});
 
 # No setting of the session keeps a change from being caught.

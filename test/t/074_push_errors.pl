@@ -414,9 +414,49 @@ $org->post('/schema', { remove_field => { object => 'Lead', name => 'Rating' } }
 hold($node);
 sql($node, qq{
     UPDATE acme.lead SET rating = 'Hot', title = 'without' WHERE id = '$leads[56]';
+    UPDATE acme.lead SET rating = 'Warm' WHERE id = '$leads[58]';
     UPDATE acme.lead SET title = 'without' WHERE id = '$leads[57]'});
 let_go($node, 'a field that is no longer there');
 is($org->count('Lead', q{Title = 'without'}), 2, 'the other fields go out');
+is(sql($node, q{SELECT record, field, local, winner, rule FROM sync.conflicts WHERE field = 'rating' ORDER BY record}),
+    "$leads[56]|rating|Hot|salesforce|no field\n$leads[58]|rating|Warm|salesforce|no field", 'and what could not is told');
+
+#
+# What cannot go holds up nothing else
+#
+
+# An object that the org does not tell about
+sync_now($node, 'acme');
+$fault = $org->fault({ kind => 'query', path => 'FROM.{1,3}Lead' },
+    { status => 400, errorCode => 'MALFORMED_QUERY', message => 'Something about leads' });
+sql($node, qq{UPDATE acme.lead SET title = 'stuck' WHERE id = '$leads[81]'});
+wait_for($node, q{SELECT count(*) = 1 FROM sync.failures WHERE object = 'Lead' AND operation = 'push'
+    AND record IS NULL AND code = 'MALFORMED_QUERY' AND message LIKE '%Something about leads%'}, 'it is a failure');
+sql($node, qq{UPDATE acme.contact SET title = 'not stuck' WHERE id = '$contacts[20]'});
+wait_until('other objects go on', sub { (org_value('Contact', $contacts[20], 'Title') // '') eq 'not stuck' });
+is(sql($node, qq{SELECT state, next_attempt > now() FROM sync.outbox WHERE record = '$leads[81]'}), 'waiting|t',
+    'its own changes wait');
+$org->no_faults;
+sql($node, q{SELECT sync.retry('acme')});
+wait_until('and go', sub { (org_value('Lead', $leads[81], 'Title') // '') eq 'stuck' });
+wait_for($node, q{SELECT count(*) = 0 FROM sync.failures}, 'nothing is said of it any more');
+
+# More rows than a round takes, all of them waiting for one that was refused
+$org->post('/config', { validation => { object => 'Contact', where => q{LastName = 'Parent'}, message => 'No.', field => 'LastName' } });
+my ($refused) = sql($node, q{INSERT INTO acme.contact (lastname) VALUES ('Parent') RETURNING id});
+is_refused($refused, 'FIELD_CUSTOM_VALIDATION_EXCEPTION', '{LastName}', 'a parent');
+sql($node, qq{INSERT INTO acme.contact (lastname, reportstoid) SELECT 'Child ' || i, '$refused' FROM generate_series(1, 100100) i});
+sql($node, qq{UPDATE acme.lead SET title = 'behind them' WHERE id = '$leads[82]'});
+wait_until('what is behind them goes', sub { (org_value('Lead', $leads[82], 'Title') // '') eq 'behind them' });
+wait_for($node, q{SELECT count(*) = 100100 FROM sync.outbox WHERE object = 'Contact' AND state = 'waiting' AND next_attempt > now()},
+    'they are not looked at all the time');
+sql($node, q{DELETE FROM acme.contact WHERE lastname LIKE 'Child %' AND lastname NOT LIKE 'Child __'});
+$org->post('/config', { validation => undef });
+sql($node, qq{UPDATE acme.contact SET department = 'at last' WHERE id = '$refused'});
+wait_for($node, q{SELECT count(*) = 0 FROM sync.outbox}, 'they go when their parent has its id');
+is($org->count('Contact', q{ReportsTo.LastName = 'Parent'}), 90, '... all that are left');
+sync_now($node, 'acme');
+same_rows($node, $org, 'acme', 'Contact', 'after waiting');
 
 #
 # Parts of requests that fail again and again
