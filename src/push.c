@@ -118,7 +118,7 @@ parent_field(List *fields)
 	{
 		SyncField  *field = (SyncField *) lfirst(lc);
 
-		if (strcmp(field->type, "reference") == 0 && field->createable &&
+		if (field->reference && field->createable &&
 			!mapping_has_name(field->reference_to, "User") &&
 			!mapping_has_name(field->reference_to, "RecordType"))
 			return field;
@@ -219,7 +219,7 @@ push_rows_of(Push *push, List *changes)
 		if (row->target == NULL)
 			continue;
 		set_lost_aside(row);
-		fold_mark_references(row->change, row->target->fields);
+		fold_describe(row->change, row->target->fields);
 		rows = lappend(rows, row);
 	}
 	return rows;
@@ -439,19 +439,19 @@ ids_of(List *rows)
 	return ids;
 }
 
-/* Whether a value of the org is what the outbox has as JSON. */
+/* Whether a value of the org is the one that both sides had last. */
 static bool
-same_value(const char *json, const char *theirs)
+is_base(const NetField *net, const char *theirs)
 {
 	StringInfoData quoted;
 
 	if (theirs == NULL)
-		return fold_same(json, "null");
-	if (json[0] != '"' && strcmp(json, "null") != 0)
-		return fold_same(json, theirs);
+		return fold_same(net->base, "null");
+	if (net->base[0] != '"' && strcmp(net->base, "null") != 0)
+		return fold_same_stored(net, net->base, theirs);
 	initStringInfo(&quoted);
 	json_append_string(&quoted, theirs);
-	return fold_same(json, quoted.data);
+	return fold_same(net->base, quoted.data);
 }
 
 /* What the look asks for: stamps, and the values that are to be changed. */
@@ -496,8 +496,7 @@ has_other_values(const PushRow *row, const QueryPage *page, int record)
 		NetField   *net = (NetField *) lfirst(lc);
 		SyncField  *field = push_field(row->target, net->column);
 
-		if (field && !same_value(net->base,
-								 query_value(page, record, field->field)))
+		if (field && !is_base(net, query_value(page, record, field->field)))
 			return true;
 	}
 	return false;

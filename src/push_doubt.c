@@ -148,7 +148,7 @@ same_as_sent(const NetField *net, const char *theirs)
 	if (net->raw == NULL || theirs == NULL)
 		return net->raw == theirs;
 	if (net->bare)
-		return fold_same(net->raw, theirs);
+		return fold_same_stored(net, net->raw, theirs);
 	initStringInfo(&sent);
 	json_append_string(&sent, net->raw);
 	initStringInfo(&found);
@@ -164,7 +164,7 @@ static bool
 was_held_back(const SyncField *field, const char *theirs)
 {
 	return theirs == NULL && field->nillable && field->updateable &&
-		strcmp(field->type, "reference") == 0;
+		field->reference;
 }
 
 /*
