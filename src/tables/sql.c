@@ -77,6 +77,7 @@ static void
 begin_as(SqlScope *scope, Oid user, int restriction)
 {
 	scope->caller = CurrentMemoryContext;
+	scope->latest = false;
 	scope->pushed_snapshot = !ActiveSnapshotSet();
 	if (scope->pushed_snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -103,9 +104,8 @@ sql_begin_on(SqlScope *scope, Oid relid)
 void
 sql_begin_latest(SqlScope *scope)
 {
-	PushActiveSnapshot(GetLatestSnapshot());
 	sql_begin(scope);
-	scope->pushed_snapshot = true;
+	scope->latest = true;
 }
 
 void
@@ -319,9 +319,12 @@ sql_run(SqlScope *scope, const char *statement, const char *types,...)
 		plan = prepare(statement, n, argtypes);
 		keep_plan(statement, types, plan);
 	}
-	rc = SPI_execute_plan(plan, values, nulls, false, 0);
+	/* SPI asks for the transaction's snapshot unless it is given another. */
+	rc = SPI_execute_snapshot(plan, values, nulls,
+							  scope->latest ? GetLatestSnapshot() : InvalidSnapshot,
+							  InvalidSnapshot, scope->latest, true, 0);
 	if (rc < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s",
+		elog(ERROR, "SPI_execute_snapshot failed: %s",
 			 SPI_result_code_string(rc));
 	return SPI_processed;
 }

@@ -29,6 +29,7 @@ typedef struct SqlScope
 	int			sec_context;
 	int			guc_level;
 	bool		pushed_snapshot;
+	bool		latest;
 	MemoryContext caller;		/* results are copied here */
 } SqlScope;
 
@@ -37,8 +38,9 @@ typedef struct SqlScope
  * subtransaction abort undoes what sql_end would have undone.
  * sql_begin_on: as the owner of this table, in a security-restricted operation,
  * for statements on it and on its stage.
- * sql_begin_latest: statements see what others have committed until now, also
- * in a REPEATABLE READ transaction (for what background workers report back).
+ * sql_begin_latest: statements that only read see what others have committed
+ * until now, also in a REPEATABLE READ transaction (for what background workers
+ * report back).
  */
 extern void sql_begin(SqlScope *scope);
 extern void sql_begin_on(SqlScope *scope, Oid relid);
