@@ -8,7 +8,7 @@
  * conflict.c decide if so), and sends what is ready.  A row that refers to one
  * that Salesforce does not know yet waits for a later round, when that one has
  * its id; rounds go on until nothing more can be sent.  A circle of new rows is
- * broken by leaving a reference out at first.
+ * broken by leaving the references of one of them out at first.
  *
  * Nothing is sent twice blindly.  Updates and deletes can be repeated: the look
  * before finds that they have been done.  The attempt to create something is
@@ -331,16 +331,73 @@ hold_back_references(PushRow *row, const RowIndex *waiting)
 	return true;
 }
 
+/* The rows that wait for each other in a circle, of which one goes ahead. */
+static PushRow *
+break_circle(PushRow *circle, const RowIndex *waiting)
+{
+	PushRow    *row = circle;
+
+	do
+	{
+		if (hold_back_references(row, waiting))
+			return row;
+		row = row->waits_for;
+	} while (row != circle);
+	return NULL;
+}
+
+static void
+link_waiting(PushRow *row, const RowIndex *waiting)
+{
+	ListCell   *lc;
+
+	foreach(lc, row->change->fields)
+	{
+		NetField   *net = (NetField *) lfirst(lc);
+
+		if (!is_reference(row, net))
+			continue;
+		row->waits_for = indexed_row(waiting, net->raw);
+		return;
+	}
+}
+
 /*
- * The rows that can be sent now; the others are *waiting.  If all wait for each
- * other, one of them goes ahead of its references.
+ * All rows wait.  Whoever follows them, each to the one that its first
+ * reference names, comes to a row that cannot go, or into a circle.
  */
+static List *
+break_circles(List *waiting)
+{
+	RowIndex	index = index_rows(waiting);
+	List	   *ahead = NIL;
+	int			walk = 0;
+	ListCell   *lc;
+
+	foreach(lc, waiting)
+		link_waiting((PushRow *) lfirst(lc), &index);
+	foreach(lc, waiting)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		for (walk++; row && row->visit == 0; row = row->waits_for)
+			row->visit = walk;
+		if (row && row->visit == walk)
+			row = break_circle(row, &index);
+		else
+			row = NULL;
+		if (row)
+			ahead = lappend(ahead, row);
+	}
+	return ahead;
+}
+
+/* The rows that can be sent now; the others are *waiting. */
 static List *
 choose_ready(List *rows, List **still_waiting)
 {
 	List	   *ready = NIL;
 	List	   *waiting = NIL;
-	RowIndex	index;
 	ListCell   *lc;
 
 	foreach(lc, rows)
@@ -353,17 +410,7 @@ choose_ready(List *rows, List **still_waiting)
 			ready = lappend(ready, row);
 	}
 	*still_waiting = waiting;
-	if (ready != NIL)
-		return ready;
-	index = index_rows(waiting);
-	foreach(lc, waiting)
-	{
-		PushRow    *row = (PushRow *) lfirst(lc);
-
-		if (hold_back_references(row, &index))
-			return list_make1(row);
-	}
-	return NIL;
+	return ready != NIL ? ready : break_circles(waiting);
 }
 
 /*
@@ -619,7 +666,6 @@ note_stuck(Push *push, PushObject *target, List *rows, const ErrorData *error)
 	int			n;
 	int64	   *seqs = push_numbers(rows, &n);
 
-	target->stuck = true;
 	step_begin();
 	outbox_defer(seqs, n, GetCurrentTimestamp() + STUCK_RETRY);
 	push_note_failure(push, target, error);
@@ -655,11 +701,12 @@ check_target(Push *push, PushObject *target, List *rows)
 	}
 	PG_CATCH();
 	{
-		if (refused->status == 0 || (refused->refusal != API_SCHEMA &&
-									 refused->refusal != API_REQUEST))
-			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
+		if (!api_is_refusal(push->org->api, error->sqlerrcode) ||
+			(refused->refusal != API_SCHEMA &&
+			 refused->refusal != API_REQUEST))
+			PG_RE_THROW();
 		FlushErrorState();
 		step_abort();
 	}

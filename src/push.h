@@ -26,7 +26,6 @@ typedef struct PushObject
 	List	   *fields;			/* of SyncField * */
 	SyncField  *parent;			/* field whose records writes lock; or NULL */
 	bool		locked;
-	bool		stuck;			/* the org refuses to tell about it */
 	SyncCounts	counts;
 } PushObject;
 
@@ -36,6 +35,8 @@ typedef struct PushRow
 	NetChange  *change;
 	PushObject *target;
 	WriteRecord record;
+	struct PushRow *waits_for;	/* see choose_ready */
+	int			visit;
 	char	   *parent;			/* id of the record that a write locks */
 	List	   *held_back;		/* fields (NetField *) that wait for ids of
 								 * others, to be sent afterwards */

@@ -215,8 +215,8 @@ take_result(const IngestRow *result, void *arg)
 
 	if (entry == NULL || entry->rows == NIL)
 		return;
-	row = (PushRow *) linitial(entry->rows);
-	entry->rows = list_delete_first(entry->rows);
+	row = (PushRow *) llast(entry->rows);
+	entry->rows = list_delete_last(entry->rows);
 	if (result->outcome == INGEST_ROW_UNPROCESSED)
 		return;
 	row->record.answered = true;
