@@ -1150,6 +1150,32 @@ send_rows(Push *push, List *rows)
  * Rounds
  */
 
+/*
+ * Nothing of these is to be sent.  What waits for one that Salesforce will never
+ * know waits no longer.
+ */
+static void
+forget_rows(Push *push, List *rows)
+{
+	int			n;
+	int64	   *seqs = push_numbers(rows, &n);
+	bool		unknown = false;
+	ListCell   *lc;
+
+	step_begin();
+	outbox_done(seqs, n);
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		push_note_lost(row);
+		unknown |= row->change->id[0] == PROVISIONAL_MARK;
+	}
+	if (unknown)
+		outbox_undefer(push->server);
+	step_end();
+}
+
 /* Changes that come to nothing, and deletes that are not to be sent. */
 static List *
 drop_nothing(Push *push, List *rows)
@@ -1175,16 +1201,7 @@ drop_nothing(Push *push, List *rows)
 			left = lappend(left, row);
 	}
 	if (nothing != NIL)
-	{
-		int			n;
-		int64	   *seqs = push_numbers(nothing, &n);
-
-		step_begin();
-		outbox_done(seqs, n);
-		foreach(lc, nothing)
-			push_note_lost((PushRow *) lfirst(lc));
-		step_end();
-	}
+		forget_rows(push, nothing);
 	return left;
 }
 
