@@ -111,10 +111,18 @@ was_ours(const NetField *field, const char *theirs)
 
 	foreach(lc, field->between)
 	{
-		if (fold_same(theirs, (char *) lfirst(lc)))
+		if (fold_same_stored(field, (char *) lfirst(lc), theirs))
 			return true;
 	}
 	return false;
+}
+
+/* What both sides had last, or a value of ours since. */
+static bool
+is_known(const NetField *field, const char *theirs)
+{
+	return fold_same_stored(field, field->base, theirs) ||
+		was_ours(field, theirs);
 }
 
 /* One field; returns whether it is still to be sent. */
@@ -130,14 +138,15 @@ resolve_field(Resolution *r, NetChange *change, NetField *field,
 	if (n < 0)
 		return true;
 	theirs = row->values[n];
-	if (fold_same(theirs, field->base))
+	if (fold_same_stored(field, field->base, theirs))
 	{
 		r->keep[n] = lappend(r->keep[n], change->id);
 		return !field->back;
 	}
 	*changed = true;
 	ours = was_ours(field, theirs);
-	if (fold_same(theirs, field->value) || (field->back && !ours))
+	if (fold_same_stored(field, field->value, theirs) ||
+		(field->back && !ours))
 		return false;
 	if (row->fresh || ours)
 	{
@@ -193,8 +202,8 @@ changed_there(const Resolution *r, const NetChange *change,
 		int			n = column_number(r->columns, known->attname);
 
 		if (known->updateable && n >= 0 &&
-			!fold_same(field ? field->base : "null", row->values[n]) &&
-			!(field && was_ours(field, row->values[n])))
+			!(field ? is_known(field, row->values[n]) :
+			  fold_same("null", row->values[n])))
 			return true;
 	}
 	return false;
@@ -375,7 +384,7 @@ conflict_resolve(const SyncObject *object, Stage *stage)
 		return;
 	fields = catalog_fields(object);
 	foreach(lc, changes)
-		fold_mark_references((NetChange *) lfirst(lc), fields);
+		fold_describe((NetChange *) lfirst(lc), fields);
 	fold_known_ids(changes);
 
 	foreach(lc, changes)

@@ -30,7 +30,9 @@ typedef struct NetField
 	char	   *raw;			/* the same without quotes and escapes; NULL for
 								 * null */
 	bool		bare;			/* number or boolean */
-	bool		reference;		/* to another record; see fold_mark_references */
+	bool		reference;		/* to another record; see fold_describe */
+	bool		rounds;			/* Salesforce keeps so many decimals of it, and */
+	int			scale;			/* perhaps some more */
 	List	   *between;		/* values that it had meanwhile (char *): they
 								 * may have gone out already */
 	bool		back;			/* of an update: it is to be what it was */
@@ -58,7 +60,9 @@ typedef struct NetChange
  * fold_same: whether two JSON values are the same to Salesforce: numbers by
  * value, texts without outer blanks, whatever their line ends, empty texts as null,
  * times by the second.
- * fold_mark_references: tells which fields are references (fields: of
+ * fold_same_stored: or the second is what Salesforce makes of the first when
+ * it keeps it in this field, rounded to the field's scale.
+ * fold_describe: tells the fields of a change what they are (fields: of
  * SyncField *); fold_is_provisional: it refers to a row that has no id yet;
  * fold_known_ids: puts what provisional ids in references have become in their
  * place.
@@ -68,7 +72,9 @@ extern void fold_drop_back(NetChange *net);
 extern char *fold_text(const NetChange *change);
 extern NetField *fold_field(const NetChange *change, const char *column);
 extern bool fold_same(const char *a, const char *b);
-extern void fold_mark_references(NetChange *net, List *fields);
+extern bool fold_same_stored(const NetField *field, const char *sent,
+							 const char *stored);
+extern void fold_describe(NetChange *net, List *fields);
 extern bool fold_is_provisional(const NetField *field);
 extern void fold_known_ids(List *nets);
 

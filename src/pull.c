@@ -27,14 +27,17 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "conflict.h"
 #include "copy.h"
 #include "mapping.h"
 #include "pull.h"
 #include "salesforce/bulk.h"
+#include "salesforce/id.h"
 #include "salesforce/soql.h"
 #include "step.h"
 #include "tables/identity.h"
@@ -512,30 +515,59 @@ delete_ids(Work *work, List *ids, const TimestampTz *moments)
 	record_refused(work->object, "deletes", refused);
 }
 
+/* Ids of the page's records that are not deleted. */
+static HTAB *
+alive_ids(const QueryPage *page)
+{
+	HASHCTL		ctl = {.keysize = SALESFORCE_ID_LEN + 1};
+	HTAB	   *alive;
+
+	ctl.entrysize = ctl.keysize;
+	ctl.hcxt = CurrentMemoryContext;
+	alive = hash_create("sync records alive", 256, &ctl,
+						HASH_ELEM | HASH_STRINGS_COMPAT | HASH_CONTEXT);
+	for (int i = 0; page != NULL && i < page->nrecords; i++)
+	{
+		const char *deleted = query_value(page, i, "IsDeleted");
+
+		if (deleted == NULL || strcmp(deleted, "true") != 0)
+			(void) hash_search(alive, query_value(page, i, "Id"), HASH_ENTER,
+							   NULL);
+	}
+	return alive;
+}
+
 /*
  * What getDeleted named.  A row that was undeleted since has a newer stamp
- * than its deletion, and stays.
+ * than its deletion, and stays.  Within the same second it has not; so what
+ * this pull itself has seen alive stays, too: if it was deleted thereafter, the
+ * next one finds it.
  */
 static void
 apply_deleted(Work *work)
 {
-	Question   *deleted = work->pull->deleted;
+	Pull	   *pull = work->pull;
+	Question   *deleted = pull->deleted;
+	HTAB	   *alive;
 	List	   *ids = NIL;
 	TimestampTz *moments;
 	int			n = 0;
 	ListCell   *lc;
 
-	if (deleted == NULL || !deleted->answered)
+	if (deleted == NULL || !deleted->answered || deleted->deleted == NIL)
 		return;
-	moments = palloc(sizeof(TimestampTz) *
-					 Max(list_length(deleted->deleted), 1));
+	alive = alive_ids(pull->rows ? pull->rows->page : NULL);
+	moments = palloc(sizeof(TimestampTz) * list_length(deleted->deleted));
 	foreach(lc, deleted->deleted)
 	{
 		DeletedRecord *record = (DeletedRecord *) lfirst(lc);
 
+		if (hash_search(alive, record->id, HASH_FIND, NULL) != NULL)
+			continue;
 		ids = lappend(ids, record->id);
 		moments[n++] = record->deleted;
 	}
+	hash_destroy(alive);
 	delete_ids(work, ids, moments);
 	if (work->object->direction == DIRECTION_BOTH && ids != NIL)
 		conflict_deleted(work->object);

@@ -118,7 +118,7 @@ parent_field(List *fields)
 	{
 		SyncField  *field = (SyncField *) lfirst(lc);
 
-		if (strcmp(field->type, "reference") == 0 && field->createable &&
+		if (field->reference && field->createable &&
 			!mapping_has_name(field->reference_to, "User") &&
 			!mapping_has_name(field->reference_to, "RecordType"))
 			return field;
@@ -219,7 +219,7 @@ push_rows_of(Push *push, List *changes)
 		if (row->target == NULL)
 			continue;
 		set_lost_aside(row);
-		fold_mark_references(row->change, row->target->fields);
+		fold_describe(row->change, row->target->fields);
 		rows = lappend(rows, row);
 	}
 	return rows;
@@ -439,19 +439,19 @@ ids_of(List *rows)
 	return ids;
 }
 
-/* Whether a value of the org is what the outbox has as JSON. */
+/* Whether a value of the org is the one that both sides had last. */
 static bool
-same_value(const char *json, const char *theirs)
+is_base(const NetField *net, const char *theirs)
 {
 	StringInfoData quoted;
 
 	if (theirs == NULL)
-		return fold_same(json, "null");
-	if (json[0] != '"' && strcmp(json, "null") != 0)
-		return fold_same(json, theirs);
+		return fold_same(net->base, "null");
+	if (net->base[0] != '"' && strcmp(net->base, "null") != 0)
+		return fold_same_stored(net, net->base, theirs);
 	initStringInfo(&quoted);
 	json_append_string(&quoted, theirs);
-	return fold_same(json, quoted.data);
+	return fold_same(net->base, quoted.data);
 }
 
 /* What the look asks for: stamps, and the values that are to be changed. */
@@ -496,8 +496,7 @@ has_other_values(const PushRow *row, const QueryPage *page, int record)
 		NetField   *net = (NetField *) lfirst(lc);
 		SyncField  *field = push_field(row->target, net->column);
 
-		if (field && !same_value(net->base,
-								 query_value(page, record, field->field)))
+		if (field && !is_base(net, query_value(page, record, field->field)))
 			return true;
 	}
 	return false;
@@ -586,6 +585,30 @@ evolve_once(Push *push, SyncObject *object)
 	(void) evolve_object(push->org, object);
 }
 
+void
+push_note_failure(Push *push, PushObject *target, const ErrorData *error)
+{
+	const ApiError *refusal = &push->org->api->error;
+
+	catalog_failure(push->server, target->object->object, "push", NULL,
+					refusal->code[0] ? refusal->code :
+					unpack_sql_state(error->sqlerrcode),
+					error->detail ? psprintf("%s: %s", error->message,
+											 error->detail) : error->message,
+					error->hint, NIL);
+}
+
+void
+push_note_recovery(Push *push, PushObject *target)
+{
+	if (!target->object->push_failed)
+		return;
+	step_begin();
+	catalog_steps_recovered(push->server, target->object->object, true);
+	step_end();
+	target->object->push_failed = false;
+}
+
 /*
  * The org refuses to tell about this object, and would refuse again: its rows
  * wait, those of others go on.
@@ -593,19 +616,13 @@ evolve_once(Push *push, SyncObject *object)
 static void
 note_stuck(Push *push, PushObject *target, List *rows, const ErrorData *error)
 {
-	const ApiError *refusal = &push->org->api->error;
 	int			n;
 	int64	   *seqs = push_numbers(rows, &n);
 
 	target->stuck = true;
 	step_begin();
 	outbox_defer(seqs, n, GetCurrentTimestamp() + STUCK_RETRY);
-	catalog_failure(push->server, target->object->object, "push", NULL,
-					refusal->code[0] ? refusal->code :
-					unpack_sql_state(error->sqlerrcode),
-					error->detail ? psprintf("%s: %s", error->message,
-											 error->detail) : error->message,
-					error->hint, NIL);
+	push_note_failure(push, target, error);
 	step_end();
 }
 
@@ -616,12 +633,7 @@ note_all_checked(Push *push, PushObject *target, List *rows)
 
 	foreach(lc, rows)
 		note_checked(push, ((PushRow *) lfirst(lc))->change->id);
-	if (!target->object->push_failed)
-		return;
-	step_begin();
-	catalog_steps_recovered(push->server, target->object->object, true);
-	step_end();
-	target->object->push_failed = false;
+	push_note_recovery(push, target);
 }
 
 /*

@@ -100,7 +100,13 @@ typedef enum JobEnd
 extern JobEnd push_finish_job(Push *push, PushObject *target,
 							  const OutboxAttempt *attempt, List *rows);
 
-/* push.c, for the others */
+/*
+ * push.c, for the others.  push_note_failure: within a step; what cannot go out
+ * of one object, until push_note_recovery.
+ */
+extern void push_note_failure(Push *push, PushObject *target,
+							  const struct ErrorData *error);
+extern void push_note_recovery(Push *push, PushObject *target);
 extern PushObject *push_object(Push *push, Oid relid);
 extern bool push_lock(PushObject *target);
 extern void push_repeat(Push *push, PushObject *target, WriteVerb verb,

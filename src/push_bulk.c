@@ -270,7 +270,45 @@ finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
 	ingest_delete(push->org->api, ingest->id);
 }
 
-/* One job; rows left over for another one or another way as in build_csv. */
+/*
+ * A new job, or NULL if Salesforce takes none for these rows, which it may take
+ * one by one: an object that Bulk does not serve, a permission, the allowance
+ * of Bulk alone.
+ */
+static IngestJob *
+create_job(Push *push, PushObject *target, WriteVerb verb)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ApiError   *error = &push->org->api->error;
+	IngestJob  *volatile ingest = NULL;
+
+	api_clear_error(push->org->api);
+	PG_TRY();
+	{
+		ingest = ingest_create(push->org->api, target->object->object, verb,
+							   target->object->external_id);
+	}
+	PG_CATCH();
+	{
+		if (error->status == 0 || error->refusal == API_TRANSIENT ||
+			error->refusal == API_LOGIN ||
+			strcmp(error->code, "REQUEST_LIMIT_EXCEEDED") == 0)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		ereport(LOG,
+				(errmsg("Salesforce takes no Bulk job for changes of \"%s\", they are sent by Collections",
+						target->object->object),
+				 errdetail("%s: %s", error->code, error->message)));
+	}
+	PG_END_TRY();
+	return ingest;
+}
+
+/*
+ * One job; rows left over for another one or another way as in build_csv.
+ * Rows of a job that cannot be are left for another way.
+ */
 static void
 run_job(Push *push, PushObject *target, WriteVerb verb, List *rows,
 		List **left, List **unfit)
@@ -288,8 +326,13 @@ run_job(Push *push, PushObject *target, WriteVerb verb, List *rows,
 	in = build_csv(&job, rows, &csv, left, unfit);
 	if (in == NIL)
 		return;
-	ingest = ingest_create(push->org->api, target->object->object, verb,
-						   target->object->external_id);
+	ingest = create_job(push, target, verb);
+	if (ingest == NULL)
+	{
+		*unfit = list_concat(*unfit, list_concat(in, *left));
+		*left = NIL;
+		return;
+	}
 	seqs = push_numbers(in, &n);
 	step_begin();
 	attempt = attempt_begin(push->server, target->object->object,

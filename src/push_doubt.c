@@ -148,7 +148,7 @@ same_as_sent(const NetField *net, const char *theirs)
 	if (net->raw == NULL || theirs == NULL)
 		return net->raw == theirs;
 	if (net->bare)
-		return fold_same(net->raw, theirs);
+		return fold_same_stored(net, net->raw, theirs);
 	initStringInfo(&sent);
 	json_append_string(&sent, net->raw);
 	initStringInfo(&found);
@@ -164,7 +164,7 @@ static bool
 was_held_back(const SyncField *field, const char *theirs)
 {
 	return theirs == NULL && field->nillable && field->updateable &&
-		strcmp(field->type, "reference") == 0;
+		field->reference;
 }
 
 /*
@@ -317,6 +317,58 @@ send_again(Push *push, PushObject *target, const OutboxAttempt *attempt,
 }
 
 static Doubt
+settle(Push *push, PushObject *target, const OutboxAttempt *attempt,
+	   List *rows, bool exactly)
+{
+	if (attempt->job)
+	{
+		JobEnd		end = push_finish_job(push, target, attempt, rows);
+
+		if (end != JOB_UNKNOWN)
+			return end == JOB_SETTLED ? DOUBT_SETTLED : DOUBT_LATER;
+	}
+	if (strcmp(attempt->verb, "upsert") == 0)
+		return send_again(push, target, attempt, rows);
+	return look_up(push, target, attempt, rows, exactly);
+}
+
+/*
+ * An answer that makes no sense is recorded against the object: attempts are
+ * looked at before anything else goes out, and all the org would wait for it.
+ */
+static Doubt
+settle_guarded(Push *push, PushObject *target, const OutboxAttempt *attempt,
+			   List *rows, bool exactly)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile Doubt doubt = DOUBT_LATER;
+
+	api_clear_error(push->org->api);
+	PG_TRY();
+	{
+		doubt = settle(push, target, attempt, rows, exactly);
+		push_note_recovery(push, target);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (!cycle_concerns_object(error) ||
+			error->sqlerrcode == ERRCODE_CONNECTION_FAILURE)
+			PG_RE_THROW();
+		FlushErrorState();
+		step_abort();
+		step_begin();
+		push_note_failure(push, target, error);
+		step_end();
+	}
+	PG_END_TRY();
+	return doubt;
+}
+
+static Doubt
 resolve(Push *push, const OutboxAttempt *attempt, bool exactly)
 {
 	List	   *changes;
@@ -333,16 +385,7 @@ resolve(Push *push, const OutboxAttempt *attempt, bool exactly)
 		return DOUBT_SETTLED;
 	push_fill_known_ids(rows);
 	target = ((PushRow *) linitial(rows))->target;
-	if (attempt->job)
-	{
-		JobEnd		end = push_finish_job(push, target, attempt, rows);
-
-		if (end != JOB_UNKNOWN)
-			return end == JOB_SETTLED ? DOUBT_SETTLED : DOUBT_LATER;
-	}
-	if (strcmp(attempt->verb, "upsert") == 0)
-		return send_again(push, target, attempt, rows);
-	return look_up(push, target, attempt, rows, exactly);
+	return settle_guarded(push, target, attempt, rows, exactly);
 }
 
 bool

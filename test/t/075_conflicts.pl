@@ -92,6 +92,24 @@ let_go($node);
 is(conflicts_of($node, $contacts[0]), '', 'the same value on both sides is no conflict');
 is(scalar(writes_of($org)), 0, 'and nothing to send');
 
+# Salesforce rounds to the field's scale; what it makes of our own value is no
+# change of theirs, though the row here has not seen it yet.
+sql($node, qq{UPDATE acme.campaign SET expectedresponse = 12.3456, budgetedcost = 99.999 WHERE id = '$campaigns[2]'});
+went_out($node, 'more decimals than Salesforce keeps');
+is(org_value('Campaign', $campaigns[2], 'ExpectedResponse') . ' ' . org_value('Campaign', $campaigns[2], 'BudgetedCost'), '12.35 100',
+    'are rounded there');
+is(here('Campaign', $campaigns[2], 'expectedresponse, budgetedcost'), '12.3456|99.999', 'which the row does not know yet');
+sql($node, qq{UPDATE acme.campaign SET expectedresponse = 12.3, budgetedcost = 98.5 WHERE id = '$campaigns[2]'});
+went_out($node, 'the next change');
+is(org_value('Campaign', $campaigns[2], 'ExpectedResponse') . ' ' . org_value('Campaign', $campaigns[2], 'BudgetedCost'), '12.3 98.5',
+    'goes out');
+is(conflicts_of($node, $campaigns[2]), '', 'and meets no conflict');
+sql($node, qq{UPDATE acme.campaign SET expectedresponse = 1.005 WHERE id = '$campaigns[2]'});
+went_out($node, 'a rounded value');
+both('Campaign', $campaigns[2], q{expectedresponse = 5}, { ExpectedResponse => 1.02 });
+let_go($node);
+is(conflicts_of($node, $campaigns[2]), 'expectedresponse|1.005|1.02|5|salesforce|salesforce', 'a change of theirs is one');
+
 #
 # The defaults
 #

@@ -8,6 +8,7 @@
 use strict;
 use warnings;
 use IPC::Run;
+use JSON::PP;
 use SyncTest;
 use Test::More;
 
@@ -294,6 +295,24 @@ foreach my $object (sort keys %create)
     hit($what, $fault);
     go_on();
     settled($what, $object, $name, MANY);
+}
+
+# The same, where the job does not say how much it has done.
+foreach my $object (sort keys %create)
+{
+    my $what = "Bulk, $object, upload and abort lost, nothing said";
+    my $ended = $org->fault({ method => 'PATCH', path => '/jobs/ingest', body => 'Aborted' },
+        { apply_then => { status => 503 } });
+
+    $org->fault({ kind => 'ingest_upload' }, { apply_then => { reset => JSON::PP::true } });
+    $org->fault({ kind => 'ingest_status' }, { pass => JSON::PP::true,
+        replace => [ [ '"numberRecordsProcessed":\s*0,?', '' ] ] }, times => -1);
+    my $name = insert_rows($object, MANY);
+
+    wait_until("$what: it is ended", sub { go_on(); return $org->hits($ended) > 0 });
+    go_on();
+    settled($what, $object, $name, MANY);
+    $org->no_faults;
 }
 
 ok((grep { $_->{kind} eq 'ingest_upload' } $org->calls(since => 0)) > 10, 'rows went by Bulk jobs');
