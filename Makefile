@@ -137,5 +137,7 @@ bench:
 
 # Writers on both sides, faults and kills at random, then a comparison:
 # make chaos MINUTES=30 SEED=7
+chaos: MINUTES ?= 5
 chaos:
-	@CHAOS_MINUTES="$(MINUTES)" CHAOS_SEED="$(SEED)" test/run test/chaos/chaos.pl
+	@CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) \
+		FILE_SECONDS=$$(($(MINUTES) * 60 + 600)) test/run test/chaos/chaos.pl

@@ -486,19 +486,19 @@ ids_of(List *rows)
 	return ids;
 }
 
-/* Whether a value of the org is the one that both sides had last. */
-static bool
-is_base(const NetField *net, const char *theirs)
+/* Whether a value of the org is one of a field's, which are JSON. */
+bool
+push_same_value(const NetField *net, const char *json, const char *theirs)
 {
 	StringInfoData quoted;
 
 	if (theirs == NULL)
-		return fold_same(net->base, "null");
-	if (net->base[0] != '"' && strcmp(net->base, "null") != 0)
-		return fold_same_stored(net, net->base, theirs);
+		return fold_same(json, "null");
+	if (json[0] != '"' && strcmp(json, "null") != 0)
+		return fold_same_stored(net, json, theirs);
 	initStringInfo(&quoted);
 	json_append_string(&quoted, theirs);
-	return fold_same(net->base, quoted.data);
+	return fold_same(json, quoted.data);
 }
 
 /* What the look asks for: stamps, and the values that are to be changed. */
@@ -543,7 +543,7 @@ has_other_values(const PushRow *row, const QueryPage *page, int record)
 		NetField   *net = (NetField *) lfirst(lc);
 		SyncField  *field = push_field(row->target, net->column);
 
-		if (field && !is_base(net, query_value(page, record, field->field)))
+		if (field && !push_same_value(net, net->base, query_value(page, record, field->field)))
 			return true;
 	}
 	return false;
@@ -1209,6 +1209,32 @@ send_rows(Push *push, List *rows)
  * Rounds
  */
 
+/*
+ * Nothing of these is to be sent.  What waits for one that Salesforce will never
+ * know waits no longer.
+ */
+static void
+forget_rows(Push *push, List *rows)
+{
+	int			n;
+	int64	   *seqs = push_numbers(rows, &n);
+	bool		unknown = false;
+	ListCell   *lc;
+
+	step_begin();
+	outbox_done(seqs, n);
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		push_note_lost(row);
+		unknown |= row->change->id[0] == PROVISIONAL_MARK;
+	}
+	if (unknown)
+		outbox_undefer(push->server);
+	step_end();
+}
+
 /* Changes that come to nothing, and deletes that are not to be sent. */
 static List *
 drop_nothing(Push *push, List *rows)
@@ -1234,16 +1260,7 @@ drop_nothing(Push *push, List *rows)
 			left = lappend(left, row);
 	}
 	if (nothing != NIL)
-	{
-		int			n;
-		int64	   *seqs = push_numbers(nothing, &n);
-
-		step_begin();
-		outbox_done(seqs, n);
-		foreach(lc, nothing)
-			push_note_lost((PushRow *) lfirst(lc));
-		step_end();
-	}
+		forget_rows(push, nothing);
 	return left;
 }
 

@@ -116,5 +116,7 @@ extern void push_fill_known_ids(List *rows);
 extern List *push_rows_of(Push *push, List *changes);
 extern int64 *push_numbers(List *rows, int *n);
 extern SyncField *push_field(const PushObject *target, const char *column);
+extern bool push_same_value(const NetField *net, const char *json,
+							const char *theirs);
 
 #endif							/* SYNC_PUSH_H */

@@ -26,13 +26,11 @@
  */
 #include "postgres.h"
 
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "mapping.h"
 #include "pull.h"
 #include "push.h"
-#include "salesforce/json.h"
 #include "salesforce/query.h"
 #include "salesforce/soql.h"
 #include "step.h"
@@ -127,35 +125,6 @@ read_candidates(Push *push, PushObject *target, List *names,
 	return candidates;
 }
 
-/* "...+0000" as REST writes it, to "...Z" as the outbox has it. */
-static char *
-normal_datetime(char *json)
-{
-	size_t		n = strlen(json);
-
-	if (n > 7 && strcmp(json + n - 6, "+0000\"") == 0)
-		strcpy(json + n - 6, "Z\"");
-	return json;
-}
-
-/* A value of the org as the JSON of the outbox. */
-static bool
-same_as_sent(const NetField *net, const char *theirs)
-{
-	StringInfoData sent;
-	StringInfoData found;
-
-	if (net->raw == NULL || theirs == NULL)
-		return net->raw == theirs;
-	if (net->bare)
-		return fold_same_stored(net, net->raw, theirs);
-	initStringInfo(&sent);
-	json_append_string(&sent, net->raw);
-	initStringInfo(&found);
-	json_append_string(&found, theirs);
-	return fold_same(sent.data, normal_datetime(found.data));
-}
-
 /*
  * A reference that the record does not have: in a circle of new rows one is
  * sent without its references at first (push.c).
@@ -192,7 +161,7 @@ likeness(const PushRow *row, const Candidate *candidate, bool exactly)
 		if (was_held_back(field, theirs))
 			continue;
 		sent++;
-		if (same_as_sent(net, theirs))
+		if (push_same_value(net, net->value, theirs))
 			same++;
 		else if (exactly || (!field->nillable && !field->defaulted))
 			return -1;
