@@ -2,7 +2,7 @@
 
 CREATE EXTENSION sync;
 
--- what users call and read has a comment
+-- all that is called and read has a comment
 SELECT p.oid::regprocedure AS without_comment
 FROM pg_proc p
 WHERE p.pronamespace = 'sync'::regnamespace
@@ -10,7 +10,7 @@ WHERE p.pronamespace = 'sync'::regnamespace
 ORDER BY 1;
 SELECT c.oid::regclass AS without_comment
 FROM pg_class c
-WHERE c.relnamespace = 'sync'::regnamespace AND c.relkind = 'v'
+WHERE c.relnamespace = 'sync'::regnamespace AND c.relkind IN ('r', 'v')
     AND obj_description(c.oid, 'pg_class') IS NULL
 ORDER BY 1;
 

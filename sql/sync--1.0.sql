@@ -319,7 +319,7 @@ AS 'MODULE_PATHNAME', 'sync_refuse_truncate'
 LANGUAGE C;
 
 COMMENT ON FUNCTION sync.refuse_truncate() IS
-'Trigger function of synced tables that go both ways.';
+'Trigger function of synced tables that go both ways: refuses TRUNCATE, which does not tell what to delete in Salesforce.';
 
 CREATE FUNCTION sync.provisional_id() RETURNS text
 AS 'MODULE_PATHNAME', 'sync_provisional_id'
@@ -363,7 +363,7 @@ AS 'MODULE_PATHNAME', 'sync_disable'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.disable(name, text, boolean) IS
-'Stops syncing an object, or all of a server. The table stays, and becomes an ordinary one, unless drop_table. The caller must own the server.';
+'Stops syncing an object, or all of a server. The table stays, and becomes an ordinary one, unless drop_table. Changes that wait stay with it, for sync.enable. The caller must own the server.';
 
 CREATE FUNCTION sync.pause(server name)
 RETURNS void
@@ -371,7 +371,7 @@ AS 'MODULE_PATHNAME', 'sync_pause'
 LANGUAGE C STRICT VOLATILE;
 
 COMMENT ON FUNCTION sync.pause(name) IS
-'Keeps the worker of a server from calling the org until sync.resume. The caller must own the server.';
+'Keeps the worker of a server from calling the org until sync.resume; local changes wait in sync.outbox. The caller must own the server.';
 
 CREATE FUNCTION sync.resume(server name)
 RETURNS void
@@ -411,7 +411,7 @@ AS 'MODULE_PATHNAME', 'sync_discard'
 LANGUAGE C STRICT VOLATILE;
 
 COMMENT ON FUNCTION sync.discard(bigint) IS
-'Gives a change in sync.outbox up: the row goes back to what Salesforce has, a row that was never created there is deleted. The caller must own the server.';
+'Gives a change in sync.outbox up (seq there): the row is read again and goes back to what Salesforce has, a row that was never created there is deleted. Not a change that is being sent. The caller must own the server.';
 
 CREATE FUNCTION sync.resolve(id text)
 RETURNS text
@@ -427,7 +427,7 @@ AS 'MODULE_PATHNAME', 'sync_now'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.now(name, text) IS
-'Runs one cycle of a server, or of one object, at once, in a background process of its own, and returns what the log got from it: everything that was visible in the org when it began is then in the tables. Works with no worker running, and while the server is paused. The caller must own the server.';
+'Sends what waits in sync.outbox and runs one cycle of a server, or of one object, at once, in a background process of its own; returns what the log got from it. Everything that was visible in the org when it began is then in the tables. Works with no worker running; also while the server is paused, without sending. The caller must own the server.';
 
 CREATE FUNCTION sync.soql(server name, query text)
 RETURNS SETOF jsonb
@@ -467,6 +467,9 @@ CREATE EVENT TRIGGER sync_dropped ON sql_drop
     WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP SERVER', 'DROP OWNED')
     EXECUTE FUNCTION sync.dropped();
 
+COMMENT ON EVENT TRIGGER sync_dropped IS
+'Ends the syncing of servers and tables that were dropped.';
+
 -- What was altered is looked at.
 CREATE FUNCTION sync.altered()
 RETURNS event_trigger
@@ -479,6 +482,9 @@ COMMENT ON FUNCTION sync.altered() IS
 CREATE EVENT TRIGGER sync_altered ON ddl_command_end
     WHEN TAG IN ('ALTER SERVER', 'CREATE USER MAPPING', 'ALTER USER MAPPING', 'DROP USER MAPPING')
     EXECUTE FUNCTION sync.altered();
+
+COMMENT ON EVENT TRIGGER sync_altered IS
+'Lets changed servers and user mappings take effect at once.';
 
 --
 -- Looking at it
@@ -522,9 +528,9 @@ SELECT o.server,
 COMMENT ON VIEW sync.status IS
 'How each object stands. state: new, copying n %, live, paused, stalled (the server as a whole cannot be reached or refuses), failing (this object alone), disabled. lag: how long ago the last pull that succeeded began.';
 COMMENT ON TABLE sync.log IS
-'What was done: each row one operation (copy, pull, schema; ask: the questions that all objects share) with its counts. Rows of one cycle have the same run.';
+'What was done: each row one operation (copy, pull, push, schema; ask: the questions that all objects share; cycle: one that failed as a whole) with its counts. Rows of one cycle have the same run. Kept for keep_log.';
 COMMENT ON TABLE sync.failures IS
-'What went wrong and has not gone well since: steps (record is null), and rows that PostgreSQL refused (record is the Salesforce id).';
+'What went wrong and has not gone well since: steps (record is null), and rows (record is their id) that PostgreSQL refused (copy, pull, deletes, replace; code is the SQLSTATE) or Salesforce (push; code and message are its own). Rows go by themselves when it goes well.';
 
 CREATE VIEW sync.outbox AS
 SELECT c.seq,
@@ -548,7 +554,7 @@ SELECT c.seq,
  ORDER BY c.seq;
 
 COMMENT ON VIEW sync.outbox IS
-'Local changes that have not reached Salesforce yet: changes holds the changed columns with old and new values. state: waiting, sent (the answer is not there yet, or was lost and is being looked up), refused (see sync.failures).';
+'Local changes that have not reached Salesforce yet: changes holds the changed columns with old and new values. state: waiting, sent (the answer is not there yet, or was lost and is being looked up), refused (see sync.failures; sync.retry, sync.discard).';
 COMMENT ON TABLE sync.conflicts IS
 'Fields that both sides changed: base (what both had last), salesforce and local (what each had then), who won, and by which rule (conflict of sync.set; deleted: the record is gone). field is null where a row was deleted here and changed there. Kept for 90 days, or for keep_log if that is longer.';
 
@@ -609,6 +615,30 @@ SELECT c.server,
 
 COMMENT ON VIEW sync.usage IS
 'API calls that sync made, by hour and kind, beside what all clients of the org used of its daily allowance when last seen, and how many calls in 24 hours sync allows itself (api_budget).';
+
+-- The tables beneath. Who looks into them finds what they are.
+COMMENT ON TABLE sync.server IS
+'Configuration: servers that were enabled. Written by the functions, never by hand.';
+COMMENT ON TABLE sync.object IS
+'Configuration: synced objects, their tables and options. Written by sync.enable and sync.set, never by hand.';
+COMMENT ON TABLE sync.field IS
+'What the org said of the fields that are synced. Internal.';
+COMMENT ON TABLE sync.progress IS
+'How far each object has come; sync.status shows it. Internal.';
+COMMENT ON TABLE sync.server_progress IS
+'How far each server has come; sync.status and sync.usage show it. Internal.';
+COMMENT ON TABLE sync.change IS
+'Local changes on their way out; sync.outbox shows them. Internal.';
+COMMENT ON TABLE sync.attempt IS
+'What was sent and is not answered yet. Internal.';
+COMMENT ON TABLE sync.local_id IS
+'What provisional ids have become; sync.resolve tells. Internal.';
+COMMENT ON TABLE sync.session IS
+'Sessions at the orgs; only superusers may read it. Internal.';
+COMMENT ON TABLE sync.calls IS
+'API calls by hour and kind; sync.usage shows them. Internal.';
+COMMENT ON TABLE sync.worker IS
+'Which process serves which server. Internal.';
 
 --
 -- Who may do what. Nothing is open to the public but what triggers need;

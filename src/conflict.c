@@ -11,6 +11,7 @@
  *	theirs = ours			nothing to do, and nothing to send
  *	theirs = ours before	ours, of which the answer was lost: as the first
  *	theirs as it was made	a default of the org's for a new record of ours: the same
+ *	ours = base				changed back: theirs, as nobody has changed it here
  *	otherwise				a conflict: salesforce, local, or the latest
  *
  * After a conflict that we won, what Salesforce has is the new base, so that
@@ -110,10 +111,18 @@ was_ours(const NetField *field, const char *theirs)
 
 	foreach(lc, field->between)
 	{
-		if (fold_same(theirs, (char *) lfirst(lc)))
+		if (fold_same_stored(field, (char *) lfirst(lc), theirs))
 			return true;
 	}
 	return false;
+}
+
+/* What both sides had last, or a value of ours since. */
+static bool
+is_known(const NetField *field, const char *theirs)
+{
+	return fold_same_stored(field, field->base, theirs) ||
+		was_ours(field, theirs);
 }
 
 /* One field; returns whether it is still to be sent. */
@@ -123,20 +132,23 @@ resolve_field(Resolution *r, NetChange *change, NetField *field,
 {
 	int			n = column_number(r->columns, field->column);
 	char	   *theirs;
+	bool		ours;
 	bool		local;
 
 	if (n < 0)
 		return true;
 	theirs = row->values[n];
-	if (fold_same(theirs, field->base))
+	if (fold_same_stored(field, field->base, theirs))
 	{
 		r->keep[n] = lappend(r->keep[n], change->id);
-		return true;
+		return !field->back;
 	}
 	*changed = true;
-	if (fold_same(theirs, field->value))
+	ours = was_ours(field, theirs);
+	if (fold_same_stored(field, field->value, theirs) ||
+		(field->back && !ours))
 		return false;
-	if (row->fresh || was_ours(field, theirs))
+	if (row->fresh || ours)
 	{
 		r->keep[n] = lappend(r->keep[n], change->id);
 		field->base = theirs;
@@ -190,10 +202,34 @@ changed_there(const Resolution *r, const NetChange *change,
 		int			n = column_number(r->columns, known->attname);
 
 		if (known->updateable && n >= 0 &&
-			!fold_same(field ? field->base : "null", row->values[n]))
+			!(field ? is_known(field, row->values[n]) :
+			  fold_same("null", row->values[n])))
 			return true;
 	}
 	return false;
+}
+
+/* What Salesforce has now is what both sides had last. */
+static void
+rebase_delete(const Resolution *r, NetChange *change, const IncomingRow *row)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, r->columns)
+	{
+		char	   *column = (char *) lfirst(lc);
+		NetField   *field = fold_field(change, column);
+
+		if (field == NULL)
+		{
+			field = palloc0(sizeof(NetField));
+			field->column = column;
+			field->value = pstrdup("null");
+			change->fields = lappend(change->fields, field);
+		}
+		field->base = row->values[n++];
+	}
 }
 
 /* Deleted here; there it is alive, and perhaps changed since. */
@@ -218,7 +254,7 @@ resolve_delete(Resolution *r, NetChange *change, const IncomingRow *row)
 	if (local)
 	{
 		r->remove = lappend(r->remove, change->id);
-		stamp->base = theirs;
+		rebase_delete(r, change, row);
 		store_change(change);
 	}
 	else
@@ -237,8 +273,9 @@ resolve_gone(const SyncObject *object, NetChange *change)
 		{
 			NetField   *field = (NetField *) lfirst(lc);
 
-			record(object, change, field->column, field->base, NULL,
-				   field->value, false, "deleted");
+			if (!field->back)
+				record(object, change, field->column, field->base, NULL,
+					   field->value, false, "deleted");
 		}
 	}
 	outbox_done(change->seqs, change->nseqs);
@@ -347,7 +384,7 @@ conflict_resolve(const SyncObject *object, Stage *stage)
 		return;
 	fields = catalog_fields(object);
 	foreach(lc, changes)
-		fold_mark_references((NetChange *) lfirst(lc), fields);
+		fold_describe((NetChange *) lfirst(lc), fields);
 	fold_known_ids(changes);
 
 	foreach(lc, changes)

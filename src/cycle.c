@@ -143,6 +143,12 @@ is_interrupt(const ErrorData *error)
 		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN;
 }
 
+bool
+cycle_concerns_object(const ErrorData *error)
+{
+	return !is_interrupt(error) && !concerns_org(error);
+}
+
 /* One logged step on one object; what it does is up to do_step. */
 typedef struct Step
 {
@@ -468,22 +474,38 @@ apply_pulls(Cycle *cycle, List *pulls, TimestampTz asked)
 	}
 }
 
+/* Whether our share of the org's daily calls is used up, as far as is known. */
+static bool
+budget_is_used(const Cycle *cycle, int64 *ours, int64 *limit)
+{
+	const ServerOptions *server = cycle->org->server;
+
+	*limit = cycle->org->api->limit_max;
+	step_begin();
+	if (*limit <= 0)
+		*limit = catalog_limit_max(server->name);
+	*ours = catalog_calls_today(server->name);
+	step_end();
+	return *limit > 0 && *ours >= *limit * server->api_budget;
+}
+
 /*
- * Our share of the org's daily calls is used up: wait, visibly.
+ * The allowance may have grown, which only an answer of the org tells: each
+ * time that the wait is over one call asks.
  */
 void
 cycle_check_budget(const Cycle *cycle)
 {
 	const ServerOptions *server = cycle->org->server;
-	int64		limit = cycle->org->api->limit_max;
 	int64		ours;
+	int64		limit;
 
-	step_begin();
-	if (limit <= 0)
-		limit = catalog_limit_max(server->name);
-	ours = catalog_calls_today(server->name);
-	step_end();
-	if (limit <= 0 || ours < limit * server->api_budget)
+	if (!budget_is_used(cycle, &ours, &limit))
+		return;
+	(void) api_call(cycle->org->api, API_KIND_OTHER, "GET", "/limits", NIL,
+					NULL);
+	(void) cycle_count_calls(cycle->org);
+	if (!budget_is_used(cycle, &ours, &limit))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),

@@ -38,6 +38,9 @@ typedef struct Cycle
  * object, with the time of the next try; the error must have been caught and
  * its transaction ended.
  *
+ * cycle_concerns_object: false for an error that ends the cycle of all objects,
+ * and for cancel and shutdown.
+ *
  * cycle_check_budget: ERROR when our share of the org's daily calls is used up.
  *
  * cycle_count_calls: adds the calls made since the last time to sync.calls.
@@ -49,6 +52,7 @@ extern bool cycle_copy(Cycle *cycle, const char *object);
 extern void cycle_failed(const char *server, const SyncObject *object,
 						 const char *operation, int failures,
 						 const struct ErrorData *error, Org *org);
+extern bool cycle_concerns_object(const struct ErrorData *error);
 extern void cycle_check_budget(const Cycle *cycle);
 extern int64 cycle_count_calls(Org *org);
 extern int64 cycle_calls(const Org *org);

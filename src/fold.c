@@ -4,8 +4,9 @@
  *	  The net change of each row, from the changes in the outbox.
  *
  * However often a row was changed, Salesforce learns its latest state once:
- * insert and updates are one insert, insert and delete nothing, a value that
- * was changed back no change.
+ * insert and updates are one insert, insert and delete nothing.  A value that
+ * was changed back is no change, but for one that has gone out meanwhile, of
+ * which the answer may be lost: the org has to be looked at.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -132,11 +133,9 @@ add_change(NetChange *net, const OutboxChange *change, bool first,
 	net->captured = change->captured;
 }
 
-/* Fields that are what they were need not be sent. */
 static void
-drop_unchanged(NetChange *net)
+mark_back(NetChange *net)
 {
-	List	   *fields = NIL;
 	ListCell   *lc;
 
 	if (net->operation != NET_UPDATE)
@@ -145,8 +144,22 @@ drop_unchanged(NetChange *net)
 	{
 		NetField   *field = (NetField *) lfirst(lc);
 
-		if (strcmp(field->base, field->value) != 0)
-			fields = lappend(fields, field);
+		field->back = strcmp(field->base, field->value) == 0;
+	}
+}
+
+void
+fold_drop_back(NetChange *net)
+{
+	List	   *fields = NIL;
+	ListCell   *lc;
+
+	if (net->operation != NET_UPDATE)
+		return;
+	foreach(lc, net->fields)
+	{
+		if (!((NetField *) lfirst(lc))->back)
+			fields = lappend(fields, lfirst(lc));
 	}
 	net->fields = fields;
 	if (fields == NIL)
@@ -204,7 +217,7 @@ fold_changes(List *changes)
 	MemoryContextDelete(scratch);
 	hash_destroy(rows);
 	foreach(lc, result)
-		drop_unchanged((NetChange *) lfirst(lc));
+		mark_back((NetChange *) lfirst(lc));
 	return result;
 }
 
@@ -235,17 +248,19 @@ is_number(const char *json)
 	return isdigit((unsigned char) json[0]) || json[0] == '-';
 }
 
+static Datum
+number_of(const char *json)
+{
+	return DirectFunctionCall3(numeric_in, CStringGetDatum(json),
+							   ObjectIdGetDatum(InvalidOid),
+							   Int32GetDatum(-1));
+}
+
 static bool
 same_number(const char *a, const char *b)
 {
-	Datum		x = DirectFunctionCall3(numeric_in, CStringGetDatum(a),
-										ObjectIdGetDatum(InvalidOid),
-										Int32GetDatum(-1));
-	Datum		y = DirectFunctionCall3(numeric_in, CStringGetDatum(b),
-										ObjectIdGetDatum(InvalidOid),
-										Int32GetDatum(-1));
-
-	return DatumGetBool(DirectFunctionCall2(numeric_eq, x, y));
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, number_of(a),
+											number_of(b)));
 }
 
 /*
@@ -335,8 +350,43 @@ fold_same(const char *a, const char *b)
 	return same_text(a, b);
 }
 
+static int
+decimals_of(const char *number)
+{
+	const char *point = strchr(number, '.');
+
+	return point ? (int) strspn(point + 1, "0123456789") : 0;
+}
+
+/*
+ * Standard amounts say that their scale is 0 and keep cents all the same
+ * (REST API, describe of AnnualRevenue): so the scale is a lower bound.
+ */
+static bool
+is_rounding(const char *sent, const char *stored, int scale)
+{
+	int			decimals = Max(decimals_of(stored), scale);
+	Datum		rounded;
+
+	if (decimals_of(sent) <= decimals)
+		return false;
+	rounded = DirectFunctionCall2(numeric_round, number_of(sent),
+								  Int32GetDatum(decimals));
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, rounded,
+											number_of(stored)));
+}
+
+bool
+fold_same_stored(const NetField *field, const char *sent, const char *stored)
+{
+	if (fold_same(sent, stored))
+		return true;
+	return field->rounds && is_number(sent) && is_number(stored) &&
+		is_rounding(sent, stored, field->scale);
+}
+
 void
-fold_mark_references(NetChange *net, List *fields)
+fold_describe(NetChange *net, List *fields)
 {
 	ListCell   *lc;
 
@@ -345,11 +395,14 @@ fold_mark_references(NetChange *net, List *fields)
 		SyncField  *known = (SyncField *) lfirst(lc);
 		NetField   *field;
 
-		if (strcmp(known->type, "reference") != 0)
+		if (!known->reference && !known->rounded)
 			continue;
 		field = fold_field(net, known->attname);
-		if (field)
-			field->reference = true;
+		if (field == NULL)
+			continue;
+		field->reference = known->reference;
+		field->rounds = known->rounded;
+		field->scale = known->scale;
 	}
 }
 

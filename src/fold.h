@@ -15,7 +15,7 @@
 
 typedef enum NetOperation
 {
-	NET_NOTHING,				/* inserted and deleted; or changed back */
+	NET_NOTHING,				/* inserted and deleted */
 	NET_INSERT,
 	NET_UPDATE,
 	NET_DELETE
@@ -30,9 +30,12 @@ typedef struct NetField
 	char	   *raw;			/* the same without quotes and escapes; NULL for
 								 * null */
 	bool		bare;			/* number or boolean */
-	bool		reference;		/* to another record; see fold_mark_references */
+	bool		reference;		/* to another record; see fold_describe */
+	bool		rounds;			/* Salesforce keeps so many decimals of it, and */
+	int			scale;			/* perhaps some more */
 	List	   *between;		/* values that it had meanwhile (char *): they
 								 * may have gone out already */
+	bool		back;			/* of an update: it is to be what it was */
 } NetField;
 
 typedef struct NetChange
@@ -49,22 +52,29 @@ typedef struct NetChange
 
 /*
  * fold_changes: List of OutboxChange * (changes of a row in their order) to
- * List of NetChange *, rows in the order of their first appearance.
+ * List of NetChange *, rows in the order of their first appearance.  Fields that
+ * were changed back are there: one of their values between may have gone out.
+ * fold_drop_back: leaves those fields out, once it is known that none has.
  * fold_text: the JSON of a net change, as the outbox holds it.
  * fold_field: the field of a column; or NULL.
  * fold_same: whether two JSON values are the same to Salesforce: numbers by
  * value, texts without outer blanks, whatever their line ends, empty texts as null,
  * times by the second.
- * fold_mark_references: tells which fields are references (fields: of
+ * fold_same_stored: or the second is what Salesforce makes of the first when
+ * it keeps it in this field, rounded to the field's scale.
+ * fold_describe: tells the fields of a change what they are (fields: of
  * SyncField *); fold_is_provisional: it refers to a row that has no id yet;
  * fold_known_ids: puts what provisional ids in references have become in their
  * place.
  */
 extern List *fold_changes(List *changes);
+extern void fold_drop_back(NetChange *net);
 extern char *fold_text(const NetChange *change);
 extern NetField *fold_field(const NetChange *change, const char *column);
 extern bool fold_same(const char *a, const char *b);
-extern void fold_mark_references(NetChange *net, List *fields);
+extern bool fold_same_stored(const NetField *field, const char *sent,
+							 const char *stored);
+extern void fold_describe(NetChange *net, List *fields);
 extern bool fold_is_provisional(const NetField *field);
 extern void fold_known_ids(List *nets);
 

@@ -27,17 +27,22 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "conflict.h"
 #include "copy.h"
 #include "mapping.h"
 #include "pull.h"
 #include "salesforce/bulk.h"
+#include "salesforce/id.h"
 #include "salesforce/soql.h"
 #include "step.h"
+#include "tables/identity.h"
 #include "tables/merge.h"
+#include "tables/outbox.h"
 #include "tables/schema.h"
 
 int			pull_bulk_threshold = 10000;
@@ -72,6 +77,7 @@ typedef struct Work
 	char	   *stamp_column;
 	TimestampTz started;
 	SyncCounts *counts;
+	bool		left_out;		/* rows that have to be read again */
 	MemoryContext context;		/* of one page */
 } Work;
 
@@ -267,6 +273,21 @@ audit_columns(const Work *work)
 	return columns;
 }
 
+/*
+ * A record that may be one that we made, without having got the answer, does not
+ * come in beside the row that it was made from.
+ */
+static void
+leave_doubtful(Work *work, Stage *stage)
+{
+	TimestampTz since = attempts_since(work->object->server,
+									   work->object->object);
+
+	if (since && identity_doubtful(work->object->relid, stage->stage,
+								   work->org->user_id, since) > 0)
+		work->left_out = true;
+}
+
 /* Merges a stage and keeps the books, within a step. */
 static void
 merge_and_record(Work *work, Stage *stage, List *refused)
@@ -277,6 +298,7 @@ merge_and_record(Work *work, Stage *stage, List *refused)
 	{
 		stage->audit = audit_columns(work);
 		merged.skipped += stage_drop_same(stage);
+		leave_doubtful(work, stage);
 		conflict_resolve(work->object, stage);
 	}
 	merge_stage(stage, work->object->mark, &merged, &refused);
@@ -493,30 +515,60 @@ delete_ids(Work *work, List *ids, const TimestampTz *moments)
 	record_refused(work->object, "deletes", refused);
 }
 
+/* Ids of the page's records that are not deleted. */
+static HTAB *
+alive_ids(const Work *work, const QueryPage *page)
+{
+	HASHCTL		ctl = {.keysize = SALESFORCE_ID_LEN + 1};
+	HTAB	   *alive;
+
+	ctl.entrysize = ctl.keysize;
+	ctl.hcxt = CurrentMemoryContext;
+	alive = hash_create("sync records alive", 256, &ctl,
+						HASH_ELEM | HASH_STRINGS_COMPAT | HASH_CONTEXT);
+	for (int i = 0; page != NULL && i < page->nrecords; i++)
+	{
+		const char *deleted = work->object->has_isdeleted ?
+			query_value(page, i, "IsDeleted") : NULL;
+
+		if (deleted == NULL || strcmp(deleted, "true") != 0)
+			(void) hash_search(alive, query_value(page, i, "Id"), HASH_ENTER,
+							   NULL);
+	}
+	return alive;
+}
+
 /*
  * What getDeleted named.  A row that was undeleted since has a newer stamp
- * than its deletion, and stays.
+ * than its deletion, and stays.  Within the same second it has not; so what
+ * this pull itself has seen alive stays, too: if it was deleted thereafter, the
+ * next one finds it.
  */
 static void
 apply_deleted(Work *work)
 {
-	Question   *deleted = work->pull->deleted;
+	Pull	   *pull = work->pull;
+	Question   *deleted = pull->deleted;
+	HTAB	   *alive;
 	List	   *ids = NIL;
 	TimestampTz *moments;
 	int			n = 0;
 	ListCell   *lc;
 
-	if (deleted == NULL || !deleted->answered)
+	if (deleted == NULL || !deleted->answered || deleted->deleted == NIL)
 		return;
-	moments = palloc(sizeof(TimestampTz) *
-					 Max(list_length(deleted->deleted), 1));
+	alive = alive_ids(work, pull->rows ? pull->rows->page : NULL);
+	moments = palloc(sizeof(TimestampTz) * list_length(deleted->deleted));
 	foreach(lc, deleted->deleted)
 	{
 		DeletedRecord *record = (DeletedRecord *) lfirst(lc);
 
+		if (hash_search(alive, record->id, HASH_FIND, NULL) != NULL)
+			continue;
 		ids = lappend(ids, record->id);
 		moments[n++] = record->deleted;
 	}
+	hash_destroy(alive);
 	delete_ids(work, ids, moments);
 	if (work->object->direction == DIRECTION_BOTH && ids != NIL)
 		conflict_deleted(work->object);
@@ -616,10 +668,13 @@ needs_sweep(const Pull *pull)
  */
 
 static TimestampTz
-new_cursor(const Pull *pull)
+new_cursor(const Work *work)
 {
+	const Pull *pull = work->pull;
 	TimestampTz cursor = pull->asked;
 
+	if (work->left_out)
+		return work->object->cursor;
 	if (pull->updated && pull->updated->answered &&
 		pull->updated->latest_covered != 0)
 		cursor = Min(cursor, pull->updated->latest_covered);
@@ -683,7 +738,7 @@ apply_quick(Work *work, TimestampTz due)
 	if (pull->visible && pull->visible->answered)
 		apply_left_filter(work);
 	apply_deleted(work);
-	catalog_pulled(work->object, new_cursor(pull), work->started, due);
+	catalog_pulled(work->object, new_cursor(work), work->started, due);
 	step_may_be_lost();
 	step_end();
 }
@@ -722,7 +777,7 @@ apply_many(Work *work, TimestampTz due)
 		sweep(work);
 	step_begin();
 	apply_deleted(work);
-	catalog_pulled(object, new_cursor(pull), work->started, due);
+	catalog_pulled(object, new_cursor(work), work->started, due);
 	step_end();
 }
 

@@ -11,9 +11,10 @@
  * broken by leaving a reference out at first.
  *
  * Nothing is sent twice blindly.  Updates and deletes can be repeated: the look
- * before finds that they have been done.  A create can be repeated if it is an
- * upsert by an external id; otherwise the attempt is recorded before it is sent,
- * and looked up in the org if its answer was lost (push_doubt.c).
+ * before finds that they have been done.  The attempt to create something is
+ * recorded before it is sent; if its answer was lost, it is repeated as it was,
+ * before anything that follows, if it is an upsert by an external id, and
+ * otherwise looked up in the org (push_doubt.c).
  *
  * While rows of an object go out its lock is held, so that no other process
  * merges rows of it meanwhile.
@@ -68,6 +69,9 @@ int			push_answer_wait = 120;
 /* Ids that are given, and rows that refused to take them, are tried again. */
 #define REPLACE_RETRY		(10 * USECS_PER_SEC)
 
+/* Attempts in doubt are not looked at each time that somebody commits. */
+static TimestampTz doubts_due = 0;
+
 typedef struct CheckedRow
 {
 	char		id[SYNC_ID_SPACE];
@@ -114,7 +118,7 @@ parent_field(List *fields)
 	{
 		SyncField  *field = (SyncField *) lfirst(lc);
 
-		if (strcmp(field->type, "reference") == 0 && field->createable &&
+		if (field->reference && field->createable &&
 			!mapping_has_name(field->reference_to, "User") &&
 			!mapping_has_name(field->reference_to, "RecordType"))
 			return field;
@@ -215,7 +219,7 @@ push_rows_of(Push *push, List *changes)
 		if (row->target == NULL)
 			continue;
 		set_lost_aside(row);
-		fold_mark_references(row->change, row->target->fields);
+		fold_describe(row->change, row->target->fields);
 		rows = lappend(rows, row);
 	}
 	return rows;
@@ -435,19 +439,19 @@ ids_of(List *rows)
 	return ids;
 }
 
-/* Whether a value of the org is what the outbox has as JSON. */
+/* Whether a value of the org is the one that both sides had last. */
 static bool
-same_value(const char *json, const char *theirs)
+is_base(const NetField *net, const char *theirs)
 {
 	StringInfoData quoted;
 
 	if (theirs == NULL)
-		return fold_same(json, "null");
-	if (json[0] != '"' && strcmp(json, "null") != 0)
-		return fold_same(json, theirs);
+		return fold_same(net->base, "null");
+	if (net->base[0] != '"' && strcmp(net->base, "null") != 0)
+		return fold_same_stored(net, net->base, theirs);
 	initStringInfo(&quoted);
 	json_append_string(&quoted, theirs);
-	return fold_same(json, quoted.data);
+	return fold_same(net->base, quoted.data);
 }
 
 /* What the look asks for: stamps, and the values that are to be changed. */
@@ -492,8 +496,7 @@ has_other_values(const PushRow *row, const QueryPage *page, int record)
 		NetField   *net = (NetField *) lfirst(lc);
 		SyncField  *field = push_field(row->target, net->column);
 
-		if (field && !same_value(net->base,
-								 query_value(page, record, field->field)))
+		if (field && !is_base(net, query_value(page, record, field->field)))
 			return true;
 	}
 	return false;
@@ -582,6 +585,30 @@ evolve_once(Push *push, SyncObject *object)
 	(void) evolve_object(push->org, object);
 }
 
+void
+push_note_failure(Push *push, PushObject *target, const ErrorData *error)
+{
+	const ApiError *refusal = &push->org->api->error;
+
+	catalog_failure(push->server, target->object->object, "push", NULL,
+					refusal->code[0] ? refusal->code :
+					unpack_sql_state(error->sqlerrcode),
+					error->detail ? psprintf("%s: %s", error->message,
+											 error->detail) : error->message,
+					error->hint, NIL);
+}
+
+void
+push_note_recovery(Push *push, PushObject *target)
+{
+	if (!target->object->push_failed)
+		return;
+	step_begin();
+	catalog_steps_recovered(push->server, target->object->object, true);
+	step_end();
+	target->object->push_failed = false;
+}
+
 /*
  * The org refuses to tell about this object, and would refuse again: its rows
  * wait, those of others go on.
@@ -589,19 +616,13 @@ evolve_once(Push *push, SyncObject *object)
 static void
 note_stuck(Push *push, PushObject *target, List *rows, const ErrorData *error)
 {
-	const ApiError *refusal = &push->org->api->error;
 	int			n;
 	int64	   *seqs = push_numbers(rows, &n);
 
 	target->stuck = true;
 	step_begin();
 	outbox_defer(seqs, n, GetCurrentTimestamp() + STUCK_RETRY);
-	catalog_failure(push->server, target->object->object, "push", NULL,
-					refusal->code[0] ? refusal->code :
-					unpack_sql_state(error->sqlerrcode),
-					error->detail ? psprintf("%s: %s", error->message,
-											 error->detail) : error->message,
-					error->hint, NIL);
+	push_note_failure(push, target, error);
 	step_end();
 }
 
@@ -612,12 +633,7 @@ note_all_checked(Push *push, PushObject *target, List *rows)
 
 	foreach(lc, rows)
 		note_checked(push, ((PushRow *) lfirst(lc))->change->id);
-	if (!target->object->push_failed)
-		return;
-	step_begin();
-	catalog_steps_recovered(push->server, target->object->object, true);
-	step_end();
-	target->object->push_failed = false;
+	push_note_recovery(push, target);
 }
 
 /*
@@ -889,7 +905,10 @@ push_numbers(List *rows, int *n)
 	return seqs;
 }
 
-/* Before anything that can't be repeated blindly is sent. */
+/*
+ * Before anything is sent that can't be repeated blindly, or that a later delete
+ * must not undo here alone.
+ */
 static void
 record_attempts(Push *push, List *calls)
 {
@@ -902,11 +921,12 @@ record_attempts(Push *push, List *calls)
 		int64	   *seqs;
 		int			n;
 
-		if (call->verb != WRITE_CREATE)
+		if (call->verb != WRITE_CREATE && call->verb != WRITE_UPSERT)
 			continue;
 		seqs = push_numbers(call->rows, &n);
 		call->attempt = attempt_begin(push->server,
-									  call->target->object->object, "create",
+									  call->target->object->object,
+									  call->verb == WRITE_CREATE ? "create" : "upsert",
 									  api_now(push->org->api));
 		outbox_sent(seqs, n, call->attempt);
 	}
@@ -1079,6 +1099,22 @@ send_calls(Push *push, List *calls)
 	}
 }
 
+/* Sends the rows of an attempt again. */
+void
+push_repeat(Push *push, PushObject *target, WriteVerb verb, List *rows,
+			int64 attempt)
+{
+	PushCall	call = {0};
+
+	call.verb = verb;
+	call.target = target;
+	call.rows = rows;
+	call.attempt = attempt;
+	prepare_call(push, &call);
+	collections_write(push->org->api, &call.call, 1);
+	(void) finish_call(push, &call);
+}
+
 /* The rows of the first one's verb and object; the others stay in *rows. */
 static List *
 take_group(List **rows)
@@ -1162,6 +1198,25 @@ drop_nothing(Push *push, List *rows)
 		step_end();
 	}
 	return left;
+}
+
+/*
+ * What was changed back has been looked at: the org has what it had before.
+ * Without a look it is sent.
+ */
+static List *
+drop_back(Push *push, List *rows)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->target->object->direction == DIRECTION_BOTH)
+			fold_drop_back(row->change);
+	}
+	return drop_nothing(push, rows);
 }
 
 static List *
@@ -1344,13 +1399,12 @@ push_round(Push *push)
 		refuse_waiting(push, waiting);
 	else if (!check_records(push, ready))
 	{
-		send_rows(push, ready);
+		send_rows(push, drop_back(push, ready));
 		forget_checked(push, ready);
 		(void) replace_ids(push);
 	}
 	if (ready == NIL || full)
 		defer_waiting(waiting);
-	log_round(push);
 	return ready != NIL || (full && waiting != NIL);
 }
 
@@ -1367,16 +1421,17 @@ create_checked(Push *push)
 								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-/* A round with its memory and locks. */
+/* A piece of work with its memory and locks. */
 static bool
-guarded_round(Push *push)
+guarded(Push *push, bool (*work) (Push *push))
 {
 	MemoryContext old = MemoryContextSwitchTo(push->round);
 	volatile bool more = false;
 
 	PG_TRY();
 	{
-		more = push_round(push);
+		more = work(push);
+		log_round(push);
 	}
 	PG_CATCH();
 	{
@@ -1425,11 +1480,12 @@ push_run(Cycle *cycle)
 	pgstat_report_activity(STATE_RUNNING, "pushing changes");
 	PG_TRY();
 	{
-		push_resolve_doubts(push);
+		if (cycle->now || doubts_due <= GetCurrentTimestamp())
+			(void) guarded(push, push_resolve_doubts);
 		(void) replace_ids(push);
-		while (guarded_round(push) && !run_is_long(push))
+		while (guarded(push, push_round) && !run_is_long(push))
 			;
-		again = push_doubts_due(push->server);
+		doubts_due = again = push_doubts_due(push->server);
 		if (replace_ids(push) > 0 && again == 0)
 			again = GetCurrentTimestamp() + REPLACE_RETRY;
 	}

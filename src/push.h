@@ -74,11 +74,12 @@ extern TimestampTz push_backoff(int attempts);
 
 /*
  * push_doubt.c: attempts whose answer was lost.
+ * push_resolve_doubts: resolves what can be; false, for no more is to be done.
  * push_doubts_due: when they are to be looked at; 0 = there are none.
  * push_unfinished: the same for whatever a process that has ended has left,
  * rows that wait for ids that are known among it.
  */
-extern void push_resolve_doubts(Push *push);
+extern bool push_resolve_doubts(Push *push);
 extern TimestampTz push_doubts_due(const char *server);
 extern TimestampTz push_unfinished(const char *server);
 
@@ -99,9 +100,17 @@ typedef enum JobEnd
 extern JobEnd push_finish_job(Push *push, PushObject *target,
 							  const OutboxAttempt *attempt, List *rows);
 
-/* push.c, for the others */
+/*
+ * push.c, for the others.  push_note_failure: within a step; what cannot go out
+ * of one object, until push_note_recovery.
+ */
+extern void push_note_failure(Push *push, PushObject *target,
+							  const struct ErrorData *error);
+extern void push_note_recovery(Push *push, PushObject *target);
 extern PushObject *push_object(Push *push, Oid relid);
 extern bool push_lock(PushObject *target);
+extern void push_repeat(Push *push, PushObject *target, WriteVerb verb,
+						List *rows, int64 attempt);
 extern void push_fill_known_ids(List *rows);
 extern List *push_rows_of(Push *push, List *changes);
 extern int64 *push_numbers(List *rows, int *n);

@@ -233,7 +233,10 @@ take_result(const IngestRow *result, void *arg)
 	row->record.refusal = result->refusal;
 }
 
-/* The whole job was refused: so is each row that it did not do. */
+/*
+ * The whole job was refused: so is each row that it did not do.  Of an aborted
+ * one nobody said anything against the rows.
+ */
 static void
 refuse_rest(List *rows, const IngestJob *job)
 {
@@ -258,7 +261,7 @@ finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
 {
 	ingest_results(push->org->api, ingest, job->verb, job->fields,
 				   take_result, job);
-	if (ingest->state == INGEST_FAILED)
+	if (ingest->state == INGEST_FAILED && !ingest->aborted)
 		refuse_rest(rows, ingest);
 	push_bring_contacts(push, rows);
 	step_begin();
@@ -267,7 +270,45 @@ finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
 	ingest_delete(push->org->api, ingest->id);
 }
 
-/* One job; rows left over for another one or another way as in build_csv. */
+/*
+ * A new job, or NULL if Salesforce takes none for these rows, which it may take
+ * one by one: an object that Bulk does not serve, a permission, the allowance
+ * of Bulk alone.
+ */
+static IngestJob *
+create_job(Push *push, PushObject *target, WriteVerb verb)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ApiError   *error = &push->org->api->error;
+	IngestJob  *volatile ingest = NULL;
+
+	api_clear_error(push->org->api);
+	PG_TRY();
+	{
+		ingest = ingest_create(push->org->api, target->object->object, verb,
+							   target->object->external_id);
+	}
+	PG_CATCH();
+	{
+		if (error->status == 0 || error->refusal == API_TRANSIENT ||
+			error->refusal == API_LOGIN ||
+			strcmp(error->code, "REQUEST_LIMIT_EXCEEDED") == 0)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		ereport(LOG,
+				(errmsg("Salesforce takes no Bulk job for changes of \"%s\", they are sent by Collections",
+						target->object->object),
+				 errdetail("%s: %s", error->code, error->message)));
+	}
+	PG_END_TRY();
+	return ingest;
+}
+
+/*
+ * One job; rows left over for another one or another way as in build_csv.
+ * Rows of a job that cannot be are left for another way.
+ */
 static void
 run_job(Push *push, PushObject *target, WriteVerb verb, List *rows,
 		List **left, List **unfit)
@@ -285,8 +326,13 @@ run_job(Push *push, PushObject *target, WriteVerb verb, List *rows,
 	in = build_csv(&job, rows, &csv, left, unfit);
 	if (in == NIL)
 		return;
-	ingest = ingest_create(push->org->api, target->object->object, verb,
-						   target->object->external_id);
+	ingest = create_job(push, target, verb);
+	if (ingest == NULL)
+	{
+		*unfit = list_concat(*unfit, list_concat(in, *left));
+		*left = NIL;
+		return;
+	}
 	seqs = push_numbers(in, &n);
 	step_begin();
 	attempt = attempt_begin(push->server, target->object->object,
@@ -316,6 +362,17 @@ push_by_bulk(Push *push, PushObject *target, WriteVerb verb, List *rows)
 }
 
 /*
+ * A job that does not run any more, and that we have aborted if it was open.
+ * The answer to an earlier abort may have been lost.
+ */
+static bool
+nothing_was_done(const IngestJob *ingest)
+{
+	return ingest->state == INGEST_OPEN || ingest->state == INGEST_GONE ||
+		(ingest->aborted && ingest->processed == 0);
+}
+
+/*
  * A job of which only the id is known.
  */
 JobEnd
@@ -341,7 +398,7 @@ push_finish_job(Push *push, PushObject *target, const OutboxAttempt *attempt,
 		(ingest->state == INGEST_OPEN &&
 		 !ingest_abort(push->org->api, ingest->id)))
 		return JOB_RUNNING;
-	if (ingest->state == INGEST_OPEN || ingest->state == INGEST_GONE)
+	if (nothing_was_done(ingest))
 	{
 		step_begin();
 		push_give_back(rows, attempt->attempt);

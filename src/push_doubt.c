@@ -15,6 +15,9 @@
  * like what was sent will do; but only when all rows of all attempts have had
  * their choice of what is exactly theirs.
  *
+ * An upsert by an external id is sent again, alone, as it was: what was changed
+ * here since, a delete above all, concerns the record that it has made.
+ *
  * A Bulk job is found by its recorded id.
  *
  * Copyright (c) 2026, the sync authors
@@ -35,9 +38,6 @@
 #include "step.h"
 #include "tables/identity.h"
 
-/* The org's clock and ours may differ a little around the attempt. */
-#define LOOK_BACK		(2 * USECS_PER_MINUTE)
-
 /* The org is asked again ever more rarely, the longer the doubt lasts. */
 #define LOOK_MIN		(1 * USECS_PER_SEC)
 #define LOOK_MAX		(30 * USECS_PER_SEC)
@@ -46,7 +46,7 @@ typedef enum Doubt
 {
 	DOUBT_SETTLED,
 	DOUBT_OPEN,
-	DOUBT_JOB_RUNS
+	DOUBT_LATER					/* a job runs, somebody else is at the object */
 } Doubt;
 
 /* A record that may be the one that was sent. */
@@ -96,7 +96,7 @@ read_candidates(Push *push, PushObject *target, List *names,
 	ListCell   *lc2;
 
 	conditions = list_make1(psprintf("CreatedDate >= %s",
-									 soql_datetime(started - LOOK_BACK)));
+									 soql_datetime(started - ATTEMPT_CLOCK_SLACK)));
 	if (push->org->user_id)
 		conditions = lappend(conditions,
 							 psprintf("CreatedById = %s",
@@ -148,7 +148,7 @@ same_as_sent(const NetField *net, const char *theirs)
 	if (net->raw == NULL || theirs == NULL)
 		return net->raw == theirs;
 	if (net->bare)
-		return fold_same(net->raw, theirs);
+		return fold_same_stored(net, net->raw, theirs);
 	initStringInfo(&sent);
 	json_append_string(&sent, net->raw);
 	initStringInfo(&found);
@@ -164,7 +164,7 @@ static bool
 was_held_back(const SyncField *field, const char *theirs)
 {
 	return theirs == NULL && field->nillable && field->updateable &&
-		strcmp(field->type, "reference") == 0;
+		field->reference;
 }
 
 /*
@@ -307,6 +307,68 @@ look_up(Push *push, PushObject *target, const OutboxAttempt *attempt,
 }
 
 static Doubt
+send_again(Push *push, PushObject *target, const OutboxAttempt *attempt,
+		   List *rows)
+{
+	if (!push_lock(target))
+		return DOUBT_LATER;
+	push_repeat(push, target, WRITE_UPSERT, rows, attempt->attempt);
+	return DOUBT_SETTLED;
+}
+
+static Doubt
+settle(Push *push, PushObject *target, const OutboxAttempt *attempt,
+	   List *rows, bool exactly)
+{
+	if (attempt->job)
+	{
+		JobEnd		end = push_finish_job(push, target, attempt, rows);
+
+		if (end != JOB_UNKNOWN)
+			return end == JOB_SETTLED ? DOUBT_SETTLED : DOUBT_LATER;
+	}
+	if (strcmp(attempt->verb, "upsert") == 0)
+		return send_again(push, target, attempt, rows);
+	return look_up(push, target, attempt, rows, exactly);
+}
+
+/*
+ * An answer that makes no sense is recorded against the object: attempts are
+ * looked at before anything else goes out, and all the org would wait for it.
+ */
+static Doubt
+settle_guarded(Push *push, PushObject *target, const OutboxAttempt *attempt,
+			   List *rows, bool exactly)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile Doubt doubt = DOUBT_LATER;
+
+	api_clear_error(push->org->api);
+	PG_TRY();
+	{
+		doubt = settle(push, target, attempt, rows, exactly);
+		push_note_recovery(push, target);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (!cycle_concerns_object(error) ||
+			error->sqlerrcode == ERRCODE_CONNECTION_FAILURE)
+			PG_RE_THROW();
+		FlushErrorState();
+		step_abort();
+		step_begin();
+		push_note_failure(push, target, error);
+		step_end();
+	}
+	PG_END_TRY();
+	return doubt;
+}
+
+static Doubt
 resolve(Push *push, const OutboxAttempt *attempt, bool exactly)
 {
 	List	   *changes;
@@ -323,17 +385,10 @@ resolve(Push *push, const OutboxAttempt *attempt, bool exactly)
 		return DOUBT_SETTLED;
 	push_fill_known_ids(rows);
 	target = ((PushRow *) linitial(rows))->target;
-	if (attempt->job)
-	{
-		JobEnd		end = push_finish_job(push, target, attempt, rows);
-
-		if (end != JOB_UNKNOWN)
-			return end == JOB_SETTLED ? DOUBT_SETTLED : DOUBT_JOB_RUNS;
-	}
-	return look_up(push, target, attempt, rows, exactly);
+	return settle_guarded(push, target, attempt, rows, exactly);
 }
 
-void
+bool
 push_resolve_doubts(Push *push)
 {
 	List	   *attempts;
@@ -350,7 +405,7 @@ push_resolve_doubts(Push *push)
 	}
 	foreach(lc, open)
 		(void) resolve(push, (OutboxAttempt *) lfirst(lc), false);
-	push->objects = NIL;
+	return false;
 }
 
 static TimestampTz

@@ -63,15 +63,28 @@ push_give_back(List *rows, int64 attempt)
 	attempt_end(attempt);
 }
 
-/* References that a new record was sent without go after it. */
+/*
+ * References that a new record was sent without go after it, and before what
+ * was changed since.
+ */
 static void
-add_held_back(const PushRow *row)
+add_held_back(List *done)
 {
-	NetChange	rest = {0};
+	ListCell   *lc;
 
-	rest.operation = NET_UPDATE;
-	rest.fields = row->held_back;
-	outbox_add(row->change->relid, row->change->id, 'U', fold_text(&rest));
+	foreach(lc, done)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+		NetChange  *change = row->change;
+		NetChange	rest = {0};
+
+		if (row->held_back == NIL)
+			continue;
+		rest.operation = NET_UPDATE;
+		rest.fields = row->held_back;
+		outbox_add(change->seqs[change->nseqs - 1], change->relid, change->id,
+				   'U', fold_text(&rest));
+	}
 }
 
 /* What was changed in fields that have left the org cannot go out. */
@@ -85,9 +98,10 @@ push_note_lost(const PushRow *row)
 	{
 		NetField   *field = (NetField *) lfirst(lc);
 
-		conflict_record(object->server, object->object, row->change->id,
-						field->column, field->base, NULL, field->value,
-						"salesforce", "no field");
+		if (!field->back)
+			conflict_record(object->server, object->object, row->change->id,
+							field->column, field->base, NULL, field->value,
+							"salesforce", "no field");
 	}
 }
 
@@ -102,8 +116,6 @@ note_done(PushRow *row, List **provisional, List **ids)
 		case NET_INSERT:
 			*provisional = lappend(*provisional, row->change->id);
 			*ids = lappend(*ids, row->record.new_id);
-			if (row->held_back)
-				add_held_back(row);
 			target->counts.inserted++;
 			break;
 		case NET_DELETE:
@@ -239,6 +251,7 @@ note_all_done(Push *push, PushObject *target, List *done, List *provisional,
 		return;
 	seqs = push_numbers(done, &n);
 	outbox_done(seqs, n);
+	add_held_back(done);
 	if (ids == NIL)
 		return;
 	identity_given(target->object->relid, provisional, ids);

@@ -69,6 +69,7 @@ read_job(IngestJob *job, const Json *json)
 		job->message = json_get_text(json, "errorMessage");
 		job->message = job->message ? foreign_text(job->message) :
 			psprintf("the job is in state %s", state);
+		job->aborted = strcmp(state, "Aborted") == 0;
 	}
 }
 
@@ -409,6 +410,7 @@ typedef struct Results
 	int			created;
 	int			error;
 	int		   *places;			/* of the fields that were sent */
+	const char *missing;		/* a field that has none; or NULL */
 	int			nfields;
 	const char **values;		/* of a row, in the order of the fields */
 	MemoryContext caller;		/* visit is called in */
@@ -440,7 +442,10 @@ find_column(const CsvReader *header, const char *name)
 	return -1;
 }
 
-/* Where each column stands; false if the result is wholly empty. */
+/*
+ * Where each column stands; false if the result is wholly empty.  Of a job whose
+ * upload never came, or was not understood, the org does not know the columns.
+ */
 static bool
 read_header(Results *results, List *fields)
 {
@@ -462,10 +467,7 @@ read_header(Results *results, List *fields)
 
 		results->places[i] = find_column(results->csv, name);
 		if (results->places[i++] < 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FDW_INVALID_COLUMN_NAME),
-					 errmsg("result of Salesforce has other columns than were sent"),
-					 errdetail("Column \"%s\" is missing.", name)));
+			results->missing = name;
 	}
 	return true;
 }
@@ -565,6 +567,11 @@ visit_row(Results *results, IngestVisit visit, void *arg)
 	MemoryContext work;
 	IngestRow	row = {0};
 
+	if (results->missing)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_COLUMN_NAME),
+				 errmsg("result of Salesforce has other columns than were sent"),
+				 errdetail("Column \"%s\" is missing.", results->missing)));
 	if (results->csv->nvalues != results->columns)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
@@ -606,6 +613,7 @@ read_results(SalesforceApi *api, const IngestJob *job, Results *results,
 							   list_make1("Accept: text/csv"));
 	results->csv = csv_reader_create(read_stream, results->stream);
 	results->rows = 0;
+	results->missing = NULL;
 	if (read_header(results, fields))
 		while (csv_reader_next(results->csv))
 			visit_row(results, visit, arg);

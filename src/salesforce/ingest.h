@@ -20,7 +20,7 @@ typedef enum IngestState
 	INGEST_OPEN,				/* not uploaded, or not closed */
 	INGEST_RUNNING,
 	INGEST_COMPLETE,
-	INGEST_FAILED,				/* as a whole; message says why */
+	INGEST_FAILED,				/* as a whole, or aborted; message says why */
 	INGEST_GONE					/* the org does not know it (any more) */
 } IngestState;
 
@@ -33,6 +33,7 @@ typedef struct IngestJob
 	int64		processed;		/* failed ones included; -1 = not said */
 	int64		failed;			/* -1 = not said */
 	char	   *message;		/* of a failed job; or NULL */
+	bool		aborted;		/* by us, or by somebody in the org */
 } IngestJob;
 
 /*
@@ -54,7 +55,7 @@ typedef struct IngestJob
  * deleted is left to the org, which does so after seven days.
  *
  * ingest_poll, ingest_wait: as for query jobs (bulk.h); a job that failed as a
- * whole does not raise.  Aborted counts as failed.
+ * whole does not raise.
  */
 extern IngestJob *ingest_create(SalesforceApi *api, const char *object,
 								WriteVerb verb, const char *external_id);

@@ -274,6 +274,10 @@ field_from_row(SqlScope *sql, uint64 row)
 	field->external_id = sql_bool(sql, row, 14);
 	field->default_true = sql_bool(sql, row, 15);
 	field->reference_to = sql_list(sql, row, 16);
+	field->reference = strcmp(field->type, "reference") == 0;
+	field->rounded = strcmp(field->type, "double") == 0 ||
+		strcmp(field->type, "currency") == 0 ||
+		strcmp(field->type, "percent") == 0;
 	return field;
 }
 

@@ -46,6 +46,8 @@ typedef struct SyncField
 	bool		external_id;
 	bool		default_true;	/* of a boolean: what Salesforce sets itself */
 	List	   *reference_to;	/* of char * */
+	bool		reference;		/* type: to another record */
+	bool		rounded;		/* type: a number that is kept to its scale */
 } SyncField;
 
 typedef enum SyncDirection

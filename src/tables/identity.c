@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -396,4 +397,28 @@ identity_waiting(Oid relid, Oid stage)
 														   get_rel_name(stage))),
 					   "o", relid);
 	sql_end(&sql);
+}
+
+int64
+identity_doubtful(Oid relid, Oid stage, const char *user, TimestampTz since)
+{
+	SqlScope	sql;
+	StringInfoData statement;
+	uint64		n;
+
+	initStringInfo(&statement);
+	appendStringInfo(&statement, "DELETE FROM %s s WHERE NOT EXISTS"
+					 " (SELECT FROM %s t WHERE t.id = s.id)",
+					 quote_qualified_identifier("pg_temp",
+												get_rel_name(stage)),
+					 relation_sql(relid));
+	if (get_attnum(stage, "createddate") != InvalidAttrNumber)
+		appendStringInfoString(&statement, " AND s.createddate >= $1");
+	if (get_attnum(stage, "createdbyid") != InvalidAttrNumber)
+		appendStringInfoString(&statement,
+							   " AND s.createdbyid = coalesce($2, s.createdbyid)");
+	sql_begin(&sql);
+	n = sql_run(&sql, statement.data, "Lt", since, user);
+	sql_end(&sql);
+	return (int64) n;
 }

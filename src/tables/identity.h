@@ -10,6 +10,8 @@
 #ifndef SYNC_IDENTITY_H
 #define SYNC_IDENTITY_H
 
+#include "datatype/timestamp.h"
+
 #include "load.h"
 
 /*
@@ -36,6 +38,10 @@
  *
  * identity_waiting: takes rows that are to be replaced yet out of a stage:
  * they are in the table under their provisional ids.
+ *
+ * identity_doubtful: the same for what may be the records of rows whose creation
+ * is in doubt: those that the table does not have and that the user (NULL: any)
+ * created since.  Returns how many.
  */
 extern void identity_given(Oid relid, List *provisional, List *ids);
 extern int	identity_replace(const char *server, List **refused);
@@ -44,5 +50,7 @@ extern List *identity_known(List *provisional);
 extern List *identity_taken(List *ids);
 extern void identity_drop(Oid relid, const char *provisional);
 extern void identity_waiting(Oid relid, Oid stage);
+extern int64 identity_doubtful(Oid relid, Oid stage, const char *user,
+							   TimestampTz since);
 
 #endif							/* SYNC_IDENTITY_H */

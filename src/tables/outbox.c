@@ -357,13 +357,16 @@ outbox_replace(const int64 *seqs, int n, char operation, const char *changes)
 }
 
 void
-outbox_add(Oid relid, const char *id, char operation, const char *changes)
+outbox_add(int64 seq, Oid relid, const char *id, char operation,
+		   const char *changes)
 {
 	char		op[2] = {operation, '\0'};
 
-	RUN("INSERT INTO sync.change (relation, id, operation, changes, captured)"
-		" VALUES ($1, $2, $3::\"char\", $4::json, clock_timestamp())",
-		"ottt", relid, id, op, changes);
+	RUN("INSERT INTO sync.change"
+		" (seq, relation, id, operation, changes, captured)"
+		" OVERRIDING SYSTEM VALUE"
+		" VALUES ($1, $2, $3, $4::\"char\", $5::json, clock_timestamp())",
+		"lottt", seq, relid, id, op, changes);
 }
 
 /*
@@ -397,7 +400,8 @@ attempt_has_job(int64 attempt, const char *job)
 void
 attempt_in_doubt(int64 attempt, bool may_run)
 {
-	RUN("UPDATE sync.attempt SET in_doubt = clock_timestamp(), may_run = $2"
+	RUN("UPDATE sync.attempt SET"
+		" in_doubt = coalesce(in_doubt, clock_timestamp()), may_run = $2"
 		" WHERE attempt = $1", "lb", attempt, may_run);
 }
 
@@ -443,6 +447,22 @@ attempts_open(const char *server)
  * Values come as JSON and are kept as plain text, which can be read, and put
  * back into the column.
  */
+TimestampTz
+attempts_since(const char *server, const char *object)
+{
+	SqlScope	sql;
+	TimestampTz since;
+
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "SELECT min(started) FROM sync.attempt WHERE server = $1"
+				   " AND object = $2 AND verb IN ('create', 'upsert')",
+				   "nt", server, object);
+	since = sql_time(&sql, 0, 1);
+	sql_end(&sql);
+	return since ? since - ATTEMPT_CLOCK_SLACK : 0;
+}
+
 void
 conflict_record(const char *server, const char *object, const char *id,
 				const char *field, const char *base, const char *salesforce,

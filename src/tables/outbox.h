@@ -73,8 +73,11 @@ extern void outbox_sent(const int64 *seqs, int n, int64 attempt);
 extern void outbox_replace(const int64 *seqs, int n, char operation,
 						   const char *changes);
 
-/* A new change on behalf of the sync itself. */
-extern void outbox_add(Oid relid, const char *id, char operation,
+/*
+ * A change on behalf of the sync itself, in the place of one that is done: later
+ * changes of the row come after it.
+ */
+extern void outbox_add(int64 seq, Oid relid, const char *id, char operation,
 					   const char *changes);
 
 /* Attempts */
@@ -97,6 +100,15 @@ extern void attempt_has_job(int64 attempt, const char *job);
 extern void attempt_in_doubt(int64 attempt, bool may_run);
 extern void attempt_end(int64 attempt);
 extern List *attempts_open(const char *server); /* of OutboxAttempt * */
+
+/*
+ * Since when records of an object may have been made by attempts that are open,
+ * by the org's clock; 0 = there are none.  Our notion of that clock may be a
+ * little off.
+ */
+#define ATTEMPT_CLOCK_SLACK	(2 * USECS_PER_MINUTE)
+
+extern TimestampTz attempts_since(const char *server, const char *object);
 
 /* Conflicts */
 extern void conflict_record(const char *server, const char *object,

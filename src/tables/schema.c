@@ -61,8 +61,8 @@
 
 /* What an application holds on to, whatever becomes of the id. */
 #define LOCAL_ID_COLUMN	"local_id"
-#define LOCAL_ID_DEFINITION \
-	LOCAL_ID_COLUMN " bigint GENERATED ALWAYS AS IDENTITY"
+#define LOCAL_ID_COMMENT \
+	"Number of the row here, which it keeps when Salesforce gives it its id"
 
 static void
 check_name(const char *name)
@@ -179,8 +179,6 @@ create_table(const TableSpec *spec)
 		appendStringInfoString(&sql, is_id ? "" : ", ");
 		append_column(&sql, lfirst(lc), is_id);
 	}
-	if (spec->takes_writes)
-		appendStringInfoString(&sql, ", " LOCAL_ID_DEFINITION);
 	appendStringInfoChar(&sql, ')');
 	relation_run(sql.data);
 	CommandCounterIncrement();
@@ -253,9 +251,11 @@ prepare_for_writes(Oid relid)
 	owner_begin(relation_owner(relid), &state);
 	if (get_attnum(relid, LOCAL_ID_COLUMN) == InvalidAttrNumber)
 	{
-		relation_run(psprintf("ALTER TABLE %s ADD COLUMN " LOCAL_ID_DEFINITION,
+		relation_run(psprintf("ALTER TABLE %s ADD COLUMN " LOCAL_ID_COLUMN
+							  " bigint GENERATED ALWAYS AS IDENTITY",
 							  relation_sql(relid)));
 		CommandCounterIncrement();
+		write_comment(relid, LOCAL_ID_COLUMN, LOCAL_ID_COMMENT);
 	}
 	relation_run(psprintf("ALTER TABLE %s ALTER COLUMN " ID_COLUMN
 						  " SET DEFAULT sync.provisional_id()",

@@ -192,6 +192,34 @@ sub story
     return join "\n        ", '', @known;
 }
 
+# A record that was deleted or merged: the org itself takes it out of what refers
+# to it.
+sub is_gone
+{
+    my ($self, $id) = @_;
+    return 0 unless ($id // '') =~ /^\w{18}$/;
+    my ($record) = grep { $_ } map { $self->{there}{$_}{$id} } keys %OBJECTS;
+    return !$record || $record->{isdeleted} || !$self->{others}->never_wrote($id, '*');
+}
+
+# What was deleted here is deleted there, if nobody there did anything to it.
+sub deleted
+{
+    my ($self, $object) = @_;
+    my %became = map { $_->{provisional} => $_->{id} }
+      @{ $self->json_rows('SELECT to_jsonb(l) FROM sync.local_id l') };
+    my %kept = map { $_->{record} => 1 } @{ $self->json_rows(
+        q{SELECT to_jsonb(c) FROM sync.conflicts c WHERE field IS NULL AND winner = 'salesforce'}) };
+    my @ids = map { $became{ $_->{id} } // $_->{id} }
+      grep { $_->{object} eq $object && $_->{op} eq 'D' } @{ $self->{history} };
+    my @problems = grep {
+             $self->{there}{$object}{$_} && !$self->{there}{$object}{$_}{isdeleted}
+          && !$self->{pending}{$_}{delete} && !$kept{$_} && $self->{others}->never_wrote($_, '*')
+    } @ids;
+
+    return shown("$object: what was deleted here is deleted there (" . @ids . ')', @problems);
+}
+
 sub conflicts
 {
     my ($self) = @_;
@@ -202,6 +230,7 @@ sub conflicts
     foreach my $conflict (@$conflicts)
     {
         next if $conflict->{field} eq 'status' && !defined $conflict->{base};
+        next if $self->is_gone($conflict->{base});
         push @problems, $json->encode($conflict)
           if $self->{others}->never_wrote($conflict->{record}, $conflict->{field});
     }
@@ -238,6 +267,7 @@ sub all
         $self->equal($object);
         $self->tokens($object);
         $self->last_words($object);
+        $self->deleted($object);
     }
     $self->conflicts;
     $self->refused;

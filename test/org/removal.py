@@ -125,6 +125,10 @@ class Removal:
         if obj.field("MasterRecordId"):
             columns["MasterRecordId"] = None
         self.set_columns(obj, record_id, columns)
+        if self.org.config["log_keeps_undeleted"]:
+            self.writer.execute("INSERT OR IGNORE INTO sys_undeleted SELECT object, id, deleted "
+                                "FROM sys_deleted WHERE object = ? AND id = ?",
+                                (obj.name, record_id))
         self.writer.execute("DELETE FROM sys_deleted WHERE object = ? AND id = ?",
                             (obj.name, record_id))
 

@@ -29,7 +29,8 @@ from wire import Headers, Request, Response
 
 DEFAULTS = {
     "page_size": 2000, "assignment_owner": None, "trigger": None, "validation": None,
-    "duplicate_rule": None, "undeletable_vanish": True, "bump_on_lookup_null": True,
+    "duplicate_rule": None, "undeletable_vanish": True, "log_keeps_undeleted": False,
+    "bump_on_lookup_null": True,
     "updated_in_composite": True, "bulk_delay": 0, "bulk_hold": False, "bulk_page_rows": 250000,
     "bulk_late_count": False, "bulk_shuffle": True, "bulk_error_at": "create",
     "bulk_empty_body": False, "ingest_seed": 1, "chunk_size": 16384, "session_seconds": 7200,

@@ -23,6 +23,8 @@ CREATE TABLE IF NOT EXISTS "sys_deleted" (object TEXT, id TEXT, deleted TEXT, ro
 CREATE INDEX IF NOT EXISTS "sys_deleted.root" ON "sys_deleted" (root);
 CREATE TABLE IF NOT EXISTS "sys_cleared" (root TEXT, object TEXT, id TEXT, field TEXT, value TEXT,
     PRIMARY KEY (root, object, id, field)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS "sys_undeleted" (object TEXT, id TEXT, deleted TEXT,
+    PRIMARY KEY (object, id, deleted)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS "sys_deleted.deleted" ON "sys_deleted" (object, deleted);
 """
 
@@ -305,8 +307,9 @@ class Store:
 
     def deleted_between(self, obj, start, end):
         return self.reader.execute(
-            "SELECT id, deleted FROM sys_deleted WHERE object = ? AND deleted >= ? "
-            "AND deleted <= ? ORDER BY deleted, id",
+            "SELECT id, deleted FROM (SELECT object, id, deleted FROM sys_deleted "
+            "UNION SELECT object, id, deleted FROM sys_undeleted) "
+            "WHERE object = ? AND deleted >= ? AND deleted <= ? ORDER BY deleted, id",
             (obj.name, to_stored(start), to_stored(end))).fetchall()
 
     def empty_bin(self, before):

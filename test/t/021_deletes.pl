@@ -33,6 +33,15 @@ $org->delete('Lead', @leads[ 0 .. 4 ]);
 all_same('after deletes');
 $org->dml(op => 'undelete', object => 'Lead', records => [ @leads[ 0, 1 ] ]);
 all_same('after undelete');
+
+# The log of deletes may remember them, in the same second, too.
+$org->post('/config', { log_keeps_undeleted => JSON::PP::true });
+$org->post('/clock', { frozen => JSON::PP::true });
+$org->delete('Lead', @leads[ 17 .. 19 ]);
+$org->dml(op => 'undelete', object => 'Lead', records => [ @leads[ 17, 18 ] ]);
+$org->post('/clock', { frozen => JSON::PP::false });
+all_same('after undelete within a second');
+$org->post('/config', { log_keeps_undeleted => JSON::PP::false });
 $org->dml(op => 'purge', object => 'Lead', records => [ $leads[2] ]);
 all_same('after a purge of what was gone already');
 

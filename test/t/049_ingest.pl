@@ -220,6 +220,7 @@ my $open = create_job();
 is(aborted($open), 't', 'an open job is aborted');
 is(wait_job($open), 'failed 0 0 the job is in state Aborted', 'and has failed');
 is(aborted($open), 't', 'it can be aborted again');
+is_deeply(results_of($open)->{rows}, [], 'its results are none, of whatever columns');
 
 # Unprocessed records.
 $job = with_fault({ kind => 'ingest_results', path => 'unprocessed' }, { pass => $true, replace => [ [ '\Z', qq{"Left","x"\n} ] ] },

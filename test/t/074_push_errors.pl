@@ -355,6 +355,45 @@ same_all('in the end');
 is(failures_of($node), '', 'no failure is left');
 
 #
+# Bulk jobs that Salesforce does not take, and results that make no sense
+#
+
+my %no_job = (
+    'an object that Bulk does not serve' => { status => 400, errorCode => 'INVALIDENTITY',
+        message => q{Entity 'Lead' is not supported by the Bulk API.} },
+    'no permission for Bulk' => { status => 403, errorCode => 'FEATURENOTENABLED', message => 'Feature not enabled' },
+    'no Bulk job left today' => { status => 400, errorCode => 'LIMIT_EXCEEDED', message => 'Batches per 24 hours' });
+
+foreach my $why (sort keys %no_job)
+{
+    my $fault = $org->fault({ kind => 'ingest_create' }, $no_job{$why}, times => -1);
+
+    hold($node);
+    sql($node, join ';', map { "UPDATE acme.lead SET title = '$why' WHERE id = '$leads[$_]'" } 70 .. 89);
+    let_go($node, $why);
+    cmp_ok($org->hits($fault), '>', 0, 'a job was asked for');
+    is($org->count('Lead', "Title = '$why'"), 20, 'the rows go one by one');
+    is(failures_of($node), '', 'and nothing fails');
+    $org->no_faults;
+}
+
+$fault = $org->fault({ kind => 'ingest_results' }, { pass => JSON::PP::true, replace => [ [ 'Title', 'Other' ] ] }, times => -1);
+hold($node);
+sql($node, join ';', map { "UPDATE acme.lead SET title = 'foreign result' WHERE id = '$leads[$_]'" } 70 .. 89);
+wait_until('the results have other columns', sub {
+    sql($node, q{SELECT sync.resume('acme')});
+    return $org->hits($fault) > 1;
+});
+wait_for($node, q{SELECT count(*) > 0 FROM sync.failures WHERE object = 'Lead' AND operation = 'push'}, 'which fails for the object');
+sql($node, qq{UPDATE acme.contact SET title = 'past it' WHERE id = '$contacts[20]'});
+wait_for($node, q{SELECT count(*) = 0 FROM sync.outbox WHERE object = 'Contact'}, 'others go out meanwhile');
+is(org_value('Contact', $contacts[20], 'Title'), 'past it', 'and are there');
+$org->no_faults;
+went_out($node, 'the results are read in the end');
+is($org->count('Lead', q{Title = 'foreign result'}), 20, 'each is done');
+same_all('after results that made no sense');
+
+#
 # A request that is refused as a whole, for one of its rows
 #
 

@@ -92,6 +92,24 @@ let_go($node);
 is(conflicts_of($node, $contacts[0]), '', 'the same value on both sides is no conflict');
 is(scalar(writes_of($org)), 0, 'and nothing to send');
 
+# Salesforce rounds to the field's scale; what it makes of our own value is no
+# change of theirs, though the row here has not seen it yet.
+sql($node, qq{UPDATE acme.campaign SET expectedresponse = 12.3456, budgetedcost = 99.999 WHERE id = '$campaigns[2]'});
+went_out($node, 'more decimals than Salesforce keeps');
+is(org_value('Campaign', $campaigns[2], 'ExpectedResponse') . ' ' . org_value('Campaign', $campaigns[2], 'BudgetedCost'), '12.35 100',
+    'are rounded there');
+is(here('Campaign', $campaigns[2], 'expectedresponse, budgetedcost'), '12.3456|99.999', 'which the row does not know yet');
+sql($node, qq{UPDATE acme.campaign SET expectedresponse = 12.3, budgetedcost = 98.5 WHERE id = '$campaigns[2]'});
+went_out($node, 'the next change');
+is(org_value('Campaign', $campaigns[2], 'ExpectedResponse') . ' ' . org_value('Campaign', $campaigns[2], 'BudgetedCost'), '12.3 98.5',
+    'goes out');
+is(conflicts_of($node, $campaigns[2]), '', 'and meets no conflict');
+sql($node, qq{UPDATE acme.campaign SET expectedresponse = 1.005 WHERE id = '$campaigns[2]'});
+went_out($node, 'a rounded value');
+both('Campaign', $campaigns[2], q{expectedresponse = 5}, { ExpectedResponse => 1.02 });
+let_go($node);
+is(conflicts_of($node, $campaigns[2]), 'expectedresponse|1.005|1.02|5|salesforce|salesforce', 'a change of theirs is one');
+
 #
 # The defaults
 #
@@ -305,6 +323,47 @@ is(record_of($org, 'Contact', $contacts[24], 'IsDeleted')->{IsDeleted}, JSON::PP
     'is made: the change before it was ours');
 is(here('Contact', $contacts[24], 'count(*)'), 0, 'and the row stays away');
 
+# The answer to our write is lost, and somebody here goes on before we know: by
+# a pull or by the look before the next write.
+foreach my $way ('by a look', 'by a pull')
+{
+    my @mine = splice @contacts, 50, 4;
+    my $ids = join ', ', map { "'$_'" } @mine;
+    my $before = sql($node, 'SELECT count(*) FROM sync.conflicts');
+
+    sql($node, qq{UPDATE acme.contact SET title = 'base', phone = 'base' WHERE id IN ($ids)});
+    push_out($node, "$way: a common state");
+    $org->post('/clock', { step_seconds => 2 });
+    $fault = $org->fault({ kind => 'collections', method => 'PATCH' },
+        { apply_then => { delay => 1.5, reset => JSON::PP::true } });
+    sql($node, qq{UPDATE acme.contact SET title = 'sent', phone = 'kept' WHERE id IN ($ids)});
+    wait_until("$way: the write is on its way", sub { $org->hits($fault) });
+    hold($node);
+    sql($node, qq{UPDATE acme.contact SET title = 'base' WHERE id = '$mine[0]';
+        UPDATE acme.contact SET title = 'base', phone = 'base' WHERE id = '$mine[1]';
+        UPDATE acme.contact SET title = 'base' WHERE id = '$mine[2]';
+        DELETE FROM acme.contact WHERE id = '$mine[3]'});
+    my $down = $org->fault({ kind => 'query' }, { status => 503 }, times => -1);
+    wait_for($node, qq{SELECT count(*) = 4 FROM sync.outbox WHERE record IN ($ids) AND attempts = 1},
+        "$way: the answer is lost");
+    wait_until("$way: and the look before the next write fails", sub { $org->hits($down) });
+    $org->no_faults;
+    is(org_value('Contact', $mine[0], 'Title'), 'sent', 'but the write was made');
+    $org->update('Contact', { Id => $mine[2], Title => 'theirs' });
+    sync_now($node, 'acme') if $way eq 'by a pull';
+    let_go($node, "$way: what follows has gone out");
+    is(org_value('Contact', $mine[0], 'Title') . org_value('Contact', $mine[0], 'Phone'), 'basekept',
+        "$way: a field that was changed back is changed back there");
+    is(org_value('Contact', $mine[1], 'Title') . org_value('Contact', $mine[1], 'Phone'), 'basebase',
+        'so is a whole row');
+    is(org_value('Contact', $mine[2], 'Title'), 'theirs', 'but what somebody else wrote there since stays');
+    is(record_of($org, 'Contact', $mine[3], 'IsDeleted')->{IsDeleted}, JSON::PP::true, 'a delete is made');
+    settle("$way, after a lost answer");
+    is(here('Contact', $mine[0], 'title, phone'), 'base|kept', 'what was written here last stands');
+    is(here('Contact', $mine[3], 'count(*)'), 0, 'what was deleted stays away');
+    is(sql($node, 'SELECT count(*) FROM sync.conflicts'), $before, 'and nothing of it is a conflict');
+}
+
 # A new row is changed, and deleted, while it is being created
 $fault = $org->fault({ kind => 'collections', method => 'POST' }, { delay => 1, pass => JSON::PP::true });
 my ($local, $other) = split /\n/, sql($node, q{INSERT INTO acme.lead (lastname, company) VALUES ('While created', 'W'), ('Not for long', 'W') RETURNING local_id});
@@ -389,6 +448,20 @@ sql($node, qq{UPDATE acme.contact SET reportstoid = '$contacts[27]' WHERE local_
 went_out($node, 'and given another parent meanwhile');
 is($org->rows(q{SELECT ReportsToId FROM Contact WHERE LastName = 'Follower'})->[0]{ReportsToId}, $contacts[27],
     'which is no conflict: both sides knew the first one');
+is(sql($node, q{SELECT count(*) FROM sync.conflicts WHERE field = 'reportstoid'}), 0, 'nothing is recorded');
+
+# One of a circle is sent without its reference, and given another meanwhile
+$fault = $org->fault({ kind => 'collections', method => 'POST', body => 'Circle' }, { delay => 1, pass => JSON::PP::true });
+sql($node, q{BEGIN;
+    INSERT INTO acme.contact (lastname) VALUES ('Circle 1');
+    INSERT INTO acme.contact (lastname, reportstoid) SELECT 'Circle 2', id FROM acme.contact WHERE lastname = 'Circle 1';
+    UPDATE acme.contact SET reportstoid = (SELECT id FROM acme.contact WHERE lastname = 'Circle 2') WHERE lastname = 'Circle 1';
+    COMMIT});
+wait_until('one of a circle is on its way', sub { $org->hits($fault) });
+sql($node, qq{UPDATE acme.contact SET reportstoid = '$contacts[27]' WHERE lastname = 'Circle 1'});
+went_out($node, 'and given a parent outside of it');
+is($org->rows(q{SELECT ReportsToId FROM Contact WHERE LastName = 'Circle 1'})->[0]{ReportsToId}, $contacts[27],
+    'which stands: it came after what was held back');
 is(sql($node, q{SELECT count(*) FROM sync.conflicts WHERE field = 'reportstoid'}), 0, 'nothing is recorded');
 settle('references to rows that had no id');
 

@@ -8,6 +8,7 @@
 use strict;
 use warnings;
 use IPC::Run;
+use JSON::PP;
 use SyncTest;
 use Test::More;
 
@@ -46,14 +47,14 @@ sub insert_rows
 # has the row's values.
 sub settled
 {
-    my ($what, $object, $name, $rows) = @_;
+    my ($what, $object, $name, $rows, $where) = @_;
     my $table = 'acme.' . lc $object;
 
     wait_for($node, q{SELECT NOT EXISTS (SELECT FROM sync.change)
         AND NOT EXISTS (SELECT FROM sync.attempt)
         AND NOT EXISTS (SELECT FROM sync.local_id WHERE NOT replaced)}, "$what: all is sent");
     my $theirs = join "\n", sort map { "$_->{Id} $_->{Title}" }
-      @{ $org->rows("SELECT Id, Title FROM $object WHERE LastName = '$name'") };
+      @{ $org->rows("SELECT Id, Title FROM $object WHERE LastName = '$name'" . ($where // '')) };
     my $ours = join "\n", sort split /\n/, $node->safe_psql('postgres',
         "SELECT id || ' ' || title FROM $table WHERE lastname = '$name'");
     is(scalar(split /\n/, $theirs), $rows, "$what: $rows $object records, no more, no less");
@@ -157,6 +158,27 @@ foreach my $who (sort keys %kill)
     }
 }
 
+# Deleted here before it is known that it was made: so it is there, too.
+foreach my $object (sort keys %create)
+{
+    foreach my $lost ('answer lost', 'worker killed')
+    {
+        my $what = "$object, $lost, then deleted";
+        my $fault = $org->fault($create{$object}, { apply_then => { hang => 20 } });
+        my $name = insert_rows($object, FEW);
+
+        hit($what, $fault);
+        kill_worker() if $lost eq 'worker killed';
+        $node->safe_psql('postgres', "DELETE FROM acme.$object WHERE lastname = '$name'");
+        settled($what, $object, $name, 0, ' AND IsDeleted = false');
+        is(scalar @{ $org->rows("SELECT Id FROM $object WHERE LastName = '$name' AND IsDeleted = true") },
+            FEW, "$what: all are deleted");
+        sync_now($node, 'acme');
+        is($node->safe_psql('postgres', "SELECT count(*) FROM acme.$object WHERE lastname = '$name'"), 0,
+            "$what: none comes back");
+    }
+}
+
 # A session that holds a lock until it is told to go, or its server dies.
 sub hold_lock
 {
@@ -234,6 +256,63 @@ foreach my $step (sort keys %step)
             settled($what, $object, $name, MANY);
         }
     }
+}
+
+# The job is done, but does not say so yet: its records do not come in beside the
+# rows that they were made from.
+foreach my $object (sort keys %create)
+{
+    my $what = "Bulk, $object, done and not known";
+    my $fault = $org->fault({ kind => 'ingest_status' },
+        { pass => JSON::PP::true, replace => [ [ 'JobComplete', 'InProgress' ] ] }, times => -1);
+    my $name = insert_rows($object, MANY);
+
+    wait_until("$what: the records are there",
+        sub { $org->count($object, "LastName = '$name'") == MANY });
+    kill_worker();
+    wait_for($node, q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'sync worker'},
+        "$what: another worker");
+    sync_now($node, 'acme') for 1 .. 2;
+    is($node->safe_psql('postgres', "SELECT count(*), count(*) FILTER (WHERE id LIKE '~%')"
+          . " FROM acme.$object WHERE lastname = '$name'"), MANY . '|' . MANY, "$what: no row is there twice");
+    $org->no_faults;
+    settled($what, $object, $name, MANY);
+    sync_now($node, 'acme');
+    same_rows($node, $org, 'acme', $object, $what);
+}
+
+# The upload is lost, and so is the answer to the abort that follows from it.
+foreach my $object (sort keys %create)
+{
+    my $what = "Bulk, $object, upload and abort lost";
+    my $lost = $org->fault({ kind => 'ingest_upload' }, { reset => JSON::PP::true });
+    my $fault = $org->fault({ method => 'PATCH', path => '/jobs/ingest/', body => 'Aborted' },
+        { apply_then => { status => 500 } });
+    my $name = insert_rows($object, MANY);
+
+    hit($what, $lost);
+    go_on();
+    hit($what, $fault);
+    go_on();
+    settled($what, $object, $name, MANY);
+}
+
+# The same, where the job does not say how much it has done.
+foreach my $object (sort keys %create)
+{
+    my $what = "Bulk, $object, upload and abort lost, nothing said";
+    my $ended = $org->fault({ method => 'PATCH', path => '/jobs/ingest', body => 'Aborted' },
+        { apply_then => { status => 503 } });
+
+    $org->fault({ kind => 'ingest_upload' }, { apply_then => { reset => JSON::PP::true } });
+    $org->fault({ kind => 'ingest_status' }, { pass => JSON::PP::true,
+        replace => [ [ '"numberRecordsProcessed":\s*0,?', '' ] ] }, times => -1);
+    my $name = insert_rows($object, MANY);
+
+    wait_until("$what: it is ended", sub { go_on(); return $org->hits($ended) > 0 });
+    go_on();
+    settled($what, $object, $name, MANY);
+    $org->no_faults;
 }
 
 ok((grep { $_->{kind} eq 'ingest_upload' } $org->calls(since => 0)) > 10, 'rows went by Bulk jobs');
