@@ -91,6 +91,9 @@ extern TimestampTz push_unfinished(const char *server);
 extern List *push_by_bulk(Push *push, PushObject *target, WriteVerb verb,
 						 List *rows);
 
+/* Values that are the same to Salesforce have the same key. */
+extern uint64 push_value_key(const char *value, int seed);
+
 typedef enum JobEnd
 {
 	JOB_SETTLED,
