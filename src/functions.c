@@ -613,17 +613,11 @@ set_boolean(SyncObject *object, const char *option, const char *value,
 static void
 set_interval(SyncObject *object, const char *value)
 {
-	if (value)
-	{
-		Interval   *interval;
+	int64		duration;
 
-		interval = DatumGetIntervalP(DirectFunctionCall3(interval_in,
-														 CStringGetDatum(value),
-														 ObjectIdGetDatum(InvalidOid),
-														 Int32GetDatum(-1)));
-		if (interval->time + interval->day + interval->month <= 0)
-			invalid_setting("interval", "It must be a positive interval.");
-	}
+	if (value && (!parse_duration(value, &duration) || duration == 0))
+		invalid_setting("interval",
+						"It must be a positive interval of at most 100 years.");
 	set_column(object, "interval", "::interval", value);
 }
 

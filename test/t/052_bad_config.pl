@@ -86,6 +86,18 @@ like(sql_error($node, q{SELECT sync.set('acme', 'Account', 'on_delete', 'mark')}
     'of an object that is not enabled');
 like(sql_error($node, q{SELECT sync.disable('acme', 'Account')}), qr/Account/, 'disable one that is not');
 
+# Durations that are none, or too long to reckon with, stand nowhere.
+foreach my $duration ('178000000 years', '101 years', '-101 years', '2147483647 months', '2147483647 days',
+    '2562047788 hours', '1 mon -40 days', '0', $node->pg_version >= 17 ? 'infinity' : ())
+{
+    like(sql_error($node, "SELECT sync.set('acme', 'Lead', 'interval', '$duration')"), qr/22023.*"interval".*DETAIL/s,
+        "an interval of $duration is refused");
+    like(sql_error($node, "ALTER SERVER acme OPTIONS (ADD keep_log '$duration')"), qr/22023.*"keep_log".*DETAIL/s,
+        'for a server, too');
+}
+$node->safe_psql('postgres', "SELECT sync.set('acme', 'Lead', 'interval', $_)") for q{'100 years'}, q{'1 mon -20 days'}, 'NULL';
+pass('others are taken, and taken back');
+
 # Disable keeps the table, enabling again takes it up.
 $node->safe_psql('postgres', q{SELECT sync.disable('acme', 'Lead')});
 is($node->safe_psql('postgres', 'SELECT count(*) FROM acme.lead'), 100, 'disabled, the table stays');
