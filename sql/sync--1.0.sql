@@ -477,7 +477,7 @@ AS 'MODULE_PATHNAME', 'sync_altered'
 LANGUAGE C;
 
 COMMENT ON FUNCTION sync.altered() IS
-'Wakes the workers when servers or user mappings were altered.';
+'Follows servers to new names, and wakes the workers when servers or user mappings were altered.';
 
 CREATE EVENT TRIGGER sync_altered ON ddl_command_end
     WHEN TAG IN ('ALTER SERVER', 'CREATE USER MAPPING', 'ALTER USER MAPPING', 'DROP USER MAPPING')

@@ -103,7 +103,7 @@ own_server(FunctionCallInfo fcinfo)
 {
 	ServerOptions *server = named_server(fcinfo);
 
-	(void) catalog_reconcile();
+	catalog_reconcile();
 	return server;
 }
 
@@ -780,7 +780,7 @@ set_running(bool running)
 	ListCell   *lc;
 	int			n = 0;
 
-	(void) catalog_reconcile();
+	catalog_reconcile();
 	servers = catalog_servers();
 	foreach(lc, servers)
 	{
@@ -1041,7 +1041,8 @@ sync_dropped(PG_FUNCTION_ARGS)
 
 /*
  * Event trigger on ddl_command_end: servers and user mappings may have been
- * altered; their workers look at once.
+ * altered; their workers look at once.  A new name is followed before another
+ * server can take the old one.
  */
 Datum
 sync_altered(PG_FUNCTION_ARGS)
@@ -1050,6 +1051,7 @@ sync_altered(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		elog(ERROR, "not fired by event trigger manager");
+	catalog_reconcile();
 	foreach(lc, catalog_servers())
 		worker_wake_at_commit(((SyncServer *) lfirst(lc))->serverid, false);
 	PG_RETURN_NULL();

@@ -710,7 +710,7 @@ read_server(ServerWorker *w)
 	step_begin();
 	if (now - w->reconciled > USECS_PER_MINUTE)
 	{
-		(void) catalog_reconcile();
+		catalog_reconcile();
 		w->reconciled = now;
 	}
 	w->server = catalog_server_by_oid(w->serverid);
@@ -920,7 +920,7 @@ now_once(const WorkerArgs *args)
 
 	/* A restored copy pauses before anything could be sent from it. */
 	step_begin();
-	(void) catalog_reconcile();
+	catalog_reconcile();
 	step_end();
 	step_begin();
 	server = catalog_server_by_oid(args->serverid);
@@ -956,7 +956,7 @@ scout(const WorkerArgs *args)
 	ListCell   *lc;
 
 	step_begin();
-	(void) catalog_reconcile();
+	catalog_reconcile();
 	servers = catalog_servers();
 	step_end();
 	foreach(lc, servers)

@@ -827,50 +827,62 @@ catalog_origin(void)
 	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
 }
 
-/* What happened is told under the server's new name. */
+/*
+ * A server's oid is known, and its name is not.  Here its oid tells which one it
+ * is, even if another has its old name now; in a restored copy (another origin)
+ * oids say nothing unless the name is gone.
+ */
+#define IS_RENAMED \
+	" f.oid = s.serverid AND f.srvname <> s.server AND (s.origin = $1" \
+	" OR NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server g" \
+	" WHERE g.srvname = s.server))"
+
+/* What happened is told under the server's new name, too. */
 static void
-follow_rename(SqlScope *sql)
+rename_to(SqlScope *sql, const char *origin, const char *name)
 {
 	static const char *const tables[] = {"log", "failures", "calls",
-	"conflicts"};
+	"conflicts", "server"};
 
-	if (sql_run(sql,
-				"SELECT FROM sync.server s JOIN pg_catalog.pg_foreign_server f"
-				" ON f.oid = s.serverid WHERE f.srvname <> s.server", "") == 0)
-		return;
 	for (size_t i = 0; i < lengthof(tables); i++)
 		(void) sql_run(sql,
-					   psprintf("UPDATE sync.%s t SET server = f.srvname"
+					   psprintf("UPDATE sync.%s t SET server = %s"
 								" FROM sync.server s"
-								" JOIN pg_catalog.pg_foreign_server f"
-								" ON f.oid = s.serverid"
-								" WHERE t.server = s.server"
-								" AND f.srvname <> s.server", tables[i]), "");
+								" JOIN pg_catalog.pg_foreign_server f ON" IS_RENAMED
+								" WHERE t.server = s.server", tables[i], name),
+					   "t", origin);
 }
 
-bool
+/* By way of names that nobody has: two servers may have swapped theirs. */
+static void
+follow_renames(SqlScope *sql, const char *origin)
+{
+	if (sql_run(sql,
+				"SELECT FROM sync.server s JOIN pg_catalog.pg_foreign_server f"
+				" ON" IS_RENAMED, "t", origin) == 0)
+		return;
+	rename_to(sql, origin, "('sync ' || s.serverid)::name");
+	rename_to(sql, origin, "f.srvname");
+}
+
+void
 catalog_reconcile(void)
 {
 	SqlScope	sql;
-	bool		paused;
+	char	   *origin = catalog_origin();
 
 	sql_begin(&sql);
-	follow_rename(&sql);
-	/* Renamed: the oid is known, the name is not. */
-	(void) sql_run(&sql,
-				   "UPDATE sync.server s SET server = f.srvname"
-				   " FROM pg_catalog.pg_foreign_server f"
-				   " WHERE f.oid = s.serverid AND f.srvname <> s.server"
-				   " AND NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server g"
-				   " WHERE g.srvname = s.server)", "");
+	follow_renames(&sql, origin);
 	/* Restored: the name is known, with another oid. */
 	(void) sql_run(&sql,
 				   "UPDATE sync.server s SET serverid = f.oid"
 				   " FROM pg_catalog.pg_foreign_server f"
-				   " WHERE f.srvname = s.server AND f.oid <> s.serverid", "");
-	paused = sql_run(&sql,
-					 "UPDATE sync.server SET paused = true, origin = $1"
-					 " WHERE origin <> $1", "t", catalog_origin()) > 0;
+				   " WHERE f.srvname = s.server AND f.oid <> s.serverid"
+				   " AND (s.origin <> $1 OR NOT EXISTS"
+				   " (SELECT FROM pg_catalog.pg_foreign_server g"
+				   " WHERE g.oid = s.serverid))", "t", origin);
+	(void) sql_run(&sql,
+				   "UPDATE sync.server SET paused = true, origin = $1"
+				   " WHERE origin <> $1", "t", origin);
 	sql_end(&sql);
-	return paused;
 }

@@ -218,9 +218,9 @@ extern Oid	catalog_worker_table(void);
 
 /*
  * Follows ALTER SERVER ... RENAME and a restored dump (other oids), and pauses
- * what was restored into another database: true if it paused anything.
+ * what was restored into another database.
  */
-extern bool catalog_reconcile(void);
+extern void catalog_reconcile(void);
 extern char *catalog_origin(void);
 
 #endif							/* SYNC_CATALOG_H */
