@@ -229,7 +229,7 @@ check_auth(const char *name, const char *value)
 static void
 check_server_file(const char *name, const char *value)
 {
-	if (!is_member_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to set option \"%s\"", name),
