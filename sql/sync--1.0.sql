@@ -98,6 +98,7 @@ CREATE TABLE sync.progress (
     deletable     boolean NOT NULL,
     replicateable boolean NOT NULL,
     cursor        timestamptz,    -- all changes up to here are in the table
+    rereads       bigint NOT NULL DEFAULT 0,    -- how often it was set back
     rows          bigint NOT NULL DEFAULT 0,
     last_synced   timestamptz,    -- start of the last pull that succeeded
     due           timestamptz,    -- NULL: now

@@ -126,7 +126,8 @@ catalog_servers(void)
 	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
 	" AND f.object = o.object AND f.record IS NULL AND f.operation <> 'push')," \
 	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
-	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')" \
+	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')," \
+	" p.rereads" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
 	" WHERE o.enabled"
@@ -188,6 +189,7 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->last_synced = sql_time(sql, row, 35);
 	object->has_failures = sql_bool(sql, row, 36);
 	object->push_failed = sql_bool(sql, row, 37);
+	object->rereads = sql_int(sql, row, 38);
 	return object;
 }
 
@@ -349,11 +351,15 @@ void
 catalog_pulled(const SyncObject *object, TimestampTz cursor,
 			   TimestampTz started, TimestampTz due)
 {
-	RUN("UPDATE sync.progress SET cursor = coalesce($3, cursor),"
-		" last_synced = $4, due = $5,"
+	RUN("UPDATE sync.progress SET"
+		" cursor = CASE WHEN rereads = $6 THEN coalesce($3, cursor)"
+		" ELSE cursor END,"
+		" due = CASE WHEN rereads = $6 THEN $5 ELSE due END,"
+		" last_synced = $4,"
 		" failures = 0, retry_at = NULL, last_error = NULL"
 		" WHERE server = $1 AND object = $2",
-		"ntzzz", object->server, object->object, cursor, started, due);
+		"ntzzzl", object->server, object->object, cursor, started, due,
+		object->rereads);
 }
 
 void
@@ -372,13 +378,15 @@ catalog_rows_added(const SyncObject *object, int64 rows)
 		"ntl", object->server, object->object, rows);
 }
 
-/* All rows will be read again by the next pull, and merged. */
 void
-catalog_cursor_reset(const SyncObject *object)
+catalog_cursor_reset(SyncObject *object)
 {
-	RUN("UPDATE sync.progress SET cursor = '-infinity', due = NULL"
+	RUN("UPDATE sync.progress SET cursor = '-infinity', due = NULL,"
+		" rereads = rereads + 1"
 		" WHERE server = $1 AND object = $2 AND state = 'live'",
 		"nt", object->server, object->object);
+	object->cursor = DT_NOBEGIN;
+	object->rereads++;
 }
 
 void
