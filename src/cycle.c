@@ -293,9 +293,9 @@ lock_object(const Cycle *cycle, const SyncObject *object)
 {
 	if (step_lock_try(LOCK_OBJECT, object->relid))
 		return true;
-	if (cycle->now)
+	if (cycle->wait)
 		step_lock_wait(LOCK_OBJECT, object->relid);
-	return cycle->now;
+	return cycle->wait;
 }
 
 /* The objects to pull, each locked and read anew under its lock. */
@@ -608,6 +608,7 @@ cycle_copy(Cycle *cycle, const char *name)
 {
 	const char *server = cycle->org->server->name;
 	SyncObject *object;
+	Oid			relid;
 	volatile bool done = true;
 
 	step_begin();
@@ -616,6 +617,7 @@ cycle_copy(Cycle *cycle, const char *name)
 	if (object == NULL || object->state == STATE_LIVE ||
 		!lock_object(cycle, object))
 		return true;
+	relid = object->relid;
 	PG_TRY();
 	{
 		/* It may have been finished by whoever had the lock before. */
@@ -636,8 +638,7 @@ cycle_copy(Cycle *cycle, const char *name)
 	}
 	PG_FINALLY();
 	{
-		if (object)
-			step_unlock(LOCK_OBJECT, object->relid);
+		step_unlock(LOCK_OBJECT, relid);
 	}
 	PG_END_TRY();
 	return done;

@@ -491,7 +491,7 @@ set_where(const ServerOptions *server, SyncObject *object, const char *value)
 		org_close(org);
 	}
 	set_column(object, "filter", "", value && value[0] ? value : NULL);
-	evolve_copy_again(object);
+	evolve_filter_changed(object);
 }
 
 /* One of the words; NULL: the default, the first of them. */

@@ -867,6 +867,8 @@ copy_once(const WorkerArgs *args)
 	step_end();
 	if (server == NULL || server->paused)
 		return;
+	/* If it ended at once, the worker would start the next one. */
+	cycle.wait = true;
 	PG_TRY();
 	{
 		cycle.org = org_open(server->name);
@@ -929,6 +931,7 @@ now_once(const WorkerArgs *args)
 		return;
 	cycle.run = args->number;
 	cycle.now = true;
+	cycle.wait = true;
 	PG_TRY();
 	{
 		now_once_guarded(args, server, &cycle);

@@ -59,33 +59,45 @@ sql($node, q{SELECT sync.set('acme', 'Lead', 'where', $$Status = 'Working - Cont
 pull_during(q{SELECT sync.set('acme', 'Lead', 'where', NULL)});
 same_rows($node, $org, 'acme', 'Lead', 'a filter that went while all was being read again');
 
-# A filter that is set, and not committed yet, between two pages of the first copy.
-$org->post('/config', { bulk_page_rows => 100 });
-$org->fault({ kind => 'bulk_query_results' }, { status => 503 }, times => -1, after => 2);
-sql($node, q{SELECT sync.disable('acme', 'Lead', drop_table => true)});
-sql($node, q{SELECT sync.enable('acme', '{Lead}')});
-wait_for($node, q{SELECT locator IS NOT NULL AND failures > 0 FROM sync.progress WHERE object = 'Lead'}, 'a copy stops at its third page');
-no_worker($node);
-wait_for($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'sync copier'}, 'nobody copies');
-$org->no_faults;
+# What is set, and not committed yet, between two pages of the first copy.
 my $session = $node->background_psql('postgres');
 my $setter = $session->query('SELECT pg_backend_pid()');
-$session->query(q{BEGIN; SELECT sync.set('acme', 'Lead', 'where', $$Status = 'Open - Not Contacted'$$)});
-my $copy = sql_start($node, q{SELECT count(*) FROM sync.now('acme')});
-wait_for($node, qq{
-    SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'acme.lead'::regclass AND NOT granted)
-        OR EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'sync cycle')
-        AND EXISTS (SELECT FROM pg_locks WHERE pid = $setter AND locktype = 'advisory')},
-    'whoever copies waits for the filter');
-$session->query('COMMIT');
-($status, $out, $err) = sql_end($copy);
-is($status, 0, 'and copies with it') or diag($err);
+my $open = $org->count('Lead', q{Status = 'Open - Not Contacted'});
+
+$org->post('/config', { bulk_page_rows => 100 });
+sub copy_during
+{
+    my ($set, $rows) = @_;
+
+    $org->fault({ kind => 'bulk_query_results' }, { status => 503 }, times => -1, after => 2);
+    sql($node, q{SELECT sync.disable('acme', 'Lead', drop_table => true)});
+    sql($node, q{SELECT sync.enable('acme', '{Lead}')});
+    wait_for($node, q{SELECT locator IS NOT NULL AND failures > 0 FROM sync.progress WHERE object = 'Lead'},
+        'a copy stops at its third page');
+    no_worker($node);
+    wait_for($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'sync copier'}, 'nobody copies');
+    $org->no_faults;
+    $session->query('BEGIN');
+    $session->query($set);
+    my $copy = sql_start($node, q{SELECT operation, new FROM sync.now('acme') WHERE object IS NOT NULL});
+    wait_for($node, qq{
+        SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'acme.lead'::regclass AND NOT granted)
+            OR EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'sync cycle')
+            AND EXISTS (SELECT FROM pg_locks WHERE pid = $setter AND locktype = 'advisory')},
+        'whoever copies waits');
+    $session->query('COMMIT');
+    ($status, $out, $err) = sql_end($copy);
+    is($status, 0, 'and copies by it') or diag($err);
+    is($out, "copy|$rows\npull|0\n", 'all that it lets through, from the first page on');
+}
+copy_during(q{SELECT sync.set('acme', 'Lead', 'exclude', 'Phone')}, 400);
+same_rows($node, $org, 'acme', 'Lead', 'a field that went during the first copy');
+copy_during(q{SELECT sync.set('acme', 'Lead', 'where', $$Status = 'Open - Not Contacted'$$)}, $open);
 same_rows($node, $org, 'acme', 'Lead', 'a filter that came during the first copy', where => q{Status = 'Open - Not Contacted'});
 
 # Questions in a transaction that stays open hold up no cycle, and need not write.
-sql($node, q{ALTER SERVER acme OPTIONS (SET interval '1 s'); SELECT sync.start()});
-$session->query_safe(qq{BEGIN; $_}) for
-  q{SELECT count(*) FROM sync.soql('acme', 'SELECT Id FROM Lead LIMIT 1')},
+sql($node, q{ALTER SERVER acme OPTIONS (SET interval '1 s'); SELECT sync.resume('acme')});
+$session->query_safe($_) for 'BEGIN', q{SELECT count(*) FROM sync.soql('acme', 'SELECT Id FROM Lead LIMIT 1')},
   q{SELECT length(sync.describe('acme', 'Lead')::text)}, q{SELECT count(*) FROM sync.limits('acme')},
   q{SELECT count(*) FROM sync.check('acme')};
 for my $name (qw(First Second))
