@@ -48,8 +48,10 @@ retry_at(int failures, int64 min, int64 max)
 }
 
 /*
- * Closes a cycle: its commit waits for the disk, and brings along what the
- * steps before it left open (step_may_be_lost).
+ * In a worker this closes a cycle: its commit waits for the disk, and brings
+ * along what the steps before it left open (step_may_be_lost).  In a backend
+ * the transaction may stay open for long, so nothing is written there that
+ * the worker would have to wait for, and nothing at all if it may not write.
  */
 int64
 cycle_count_calls(Org *org)
@@ -57,6 +59,8 @@ cycle_count_calls(Org *org)
 	SalesforceApi *api = org->api;
 	int64		total = 0;
 
+	if (!step_in_worker && XactReadOnly)
+		return 0;
 	step_begin();
 	for (int kind = 0; kind < API_KINDS; kind++)
 	{
@@ -67,7 +71,7 @@ cycle_count_calls(Org *org)
 		total += api->calls[kind];
 		api->calls[kind] = 0;
 	}
-	if (total > 0 && api->limit_max > 0)
+	if (step_in_worker && total > 0 && api->limit_max > 0)
 		catalog_limits(org->server->name, api->limit_used, api->limit_max);
 	step_end();
 	return total;

@@ -45,7 +45,8 @@ typedef struct Cycle
  *
  * cycle_check_budget: ERROR when our share of the org's daily calls is used up.
  *
- * cycle_count_calls: adds the calls made since the last time to sync.calls.
+ * cycle_count_calls: adds the calls made since the last time to sync.calls (not
+ * in a read-only transaction).
  * cycle_calls: how many those are.
  */
 extern void cycle_run(Cycle *cycle, const char *object);

@@ -534,10 +534,8 @@ catalog_limits(const char *server, int64 used, int64 max)
 void
 catalog_count_calls(const char *server, const char *kind, int64 calls)
 {
-	RUN("INSERT INTO sync.calls AS c (server, hour, kind, calls)"
-		" VALUES ($1, date_trunc('hour', now()), $2, $3)"
-		" ON CONFLICT (server, hour, kind)"
-		" DO UPDATE SET calls = c.calls + $3",
+	RUN("INSERT INTO sync.calls (server, hour, kind, calls)"
+		" VALUES ($1, date_trunc('hour', now()), $2, $3)",
 		"ntl", server, kind, calls);
 }
 
@@ -640,6 +638,14 @@ catalog_log_trim(const char *server, TimestampTz before)
 	RUN("DELETE FROM sync.calls WHERE server = $1"
 		" AND hour < least($2, now() - interval '25 hours')",
 		"nL", server, before);
+	RUN("WITH old AS (DELETE FROM sync.calls WHERE server = $1"
+		" AND hour < date_trunc('hour', now()) AND (hour, kind) IN"
+		" (SELECT hour, kind FROM sync.calls WHERE server = $1"
+		" GROUP BY hour, kind HAVING count(*) > 1)"
+		" RETURNING hour, kind, calls)"
+		" INSERT INTO sync.calls (server, hour, kind, calls)"
+		" SELECT $1, hour, kind, sum(calls) FROM old GROUP BY hour, kind",
+		"n", server);
 }
 
 /*
