@@ -24,6 +24,9 @@ OBJS = \
 	src/step.o \
 	src/mapping.o \
 	src/push.o \
+	src/push_rows.o \
+	src/push_look.o \
+	src/push_send.o \
 	src/push_outcome.o \
 	src/push_doubt.o \
 	src/push_bulk.o \
@@ -137,5 +140,7 @@ bench:
 
 # Writers on both sides, faults and kills at random, then a comparison:
 # make chaos MINUTES=30 SEED=7
+chaos: MINUTES ?= 5
 chaos:
-	@CHAOS_MINUTES="$(MINUTES)" CHAOS_SEED="$(SEED)" test/run test/chaos/chaos.pl
+	@CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) \
+		FILE_SECONDS=$$(($(MINUTES) * 60 + 600)) test/run test/chaos/chaos.pl

@@ -154,7 +154,7 @@ check_clock(Check *check, const char *item)
 
 	report(check, item, off ? "warning" : "ok",
 		   psprintf("this machine is %lld s %s the org",
-					(long long) Abs(skew / USECS_PER_SEC),
+					llabs((long long) (skew / USECS_PER_SEC)),
 					skew >= 0 ? "ahead of" : "behind"),
 		   off ? "Set the clock of this machine; JWT logins fail if it is off by minutes. Changes are found by the org's clock, and are not affected."
 		   : NULL);

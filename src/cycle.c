@@ -160,6 +160,7 @@ typedef struct Step
 	SyncObject *object;
 	const char *operation;
 	SyncCounts	counts;
+	int64		calls_before;	/* the login's when it began */
 	bool		log_idle;		/* write a row also if nothing happened */
 	int64		log_seq;		/* row that stands there while it runs; 0 = none */
 	Pull	   *pull;			/* of a pull */
@@ -195,9 +196,9 @@ run_step(Step *step, void (*do_step) (Step *step))
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Org		   *org = step->cycle->org;
-	int64		calls = cycle_calls(org);
 	volatile bool done = false;
 
+	step->calls_before = cycle_calls(org);
 	api_clear_error(org->api);
 	pgstat_report_activity(STATE_RUNNING,
 						   psprintf("%s %s", step->operation,
@@ -205,7 +206,7 @@ run_step(Step *step, void (*do_step) (Step *step))
 	PG_TRY();
 	{
 		do_step(step);
-		step->counts.calls = cycle_calls(org) - calls;
+		step->counts.calls = cycle_calls(org) - step->calls_before;
 		step_begin();
 		log_step(step, "done");
 		if (step->object->has_failures && strcmp(step->operation, "schema") != 0)
@@ -228,7 +229,7 @@ run_step(Step *step, void (*do_step) (Step *step))
 			PG_RE_THROW();
 		FlushErrorState();
 		step_abort();
-		step->counts.calls = cycle_calls(org) - calls;
+		step->counts.calls = cycle_calls(org) - step->calls_before;
 		step->log_idle = true;
 		step_begin();
 		log_step(step, error->message);

@@ -456,13 +456,19 @@ collect_provisional(NetField *field, char **json, void *arg)
 	*ids = lappend(*ids, pnstrdup(*json + 1, strlen(*json) - 2));
 }
 
+/* What they have become, in the order in which they were collected. */
+typedef struct KnownIds
+{
+	List	   *ids;
+	int			next;
+} KnownIds;
+
 static void
 replace_provisional(NetField *field, char **json, void *arg)
 {
-	List	  **known = (List **) arg;
-	char	   *id = (char *) linitial(*known);
+	KnownIds   *known = (KnownIds *) arg;
+	char	   *id = (char *) list_nth(known->ids, known->next++);
 
-	*known = list_delete_first(*known);
 	if (id == NULL)
 		return;
 	if (json == &field->value)
@@ -474,11 +480,11 @@ void
 fold_known_ids(List *nets)
 {
 	List	   *ids = NIL;
-	List	   *known;
+	KnownIds	known = {NIL, 0};
 
 	visit_provisional(nets, collect_provisional, &ids);
 	if (ids == NIL)
 		return;
-	known = identity_known(ids);
+	known.ids = identity_known(ids);
 	visit_provisional(nets, replace_provisional, &known);
 }

@@ -517,7 +517,7 @@ delete_ids(Work *work, List *ids, const TimestampTz *moments)
 
 /* Ids of the page's records that are not deleted. */
 static HTAB *
-alive_ids(const QueryPage *page)
+alive_ids(const Work *work, const QueryPage *page)
 {
 	HASHCTL		ctl = {.keysize = SALESFORCE_ID_LEN + 1};
 	HTAB	   *alive;
@@ -528,7 +528,8 @@ alive_ids(const QueryPage *page)
 						HASH_ELEM | HASH_STRINGS_COMPAT | HASH_CONTEXT);
 	for (int i = 0; page != NULL && i < page->nrecords; i++)
 	{
-		const char *deleted = query_value(page, i, "IsDeleted");
+		const char *deleted = work->object->has_isdeleted ?
+			query_value(page, i, "IsDeleted") : NULL;
 
 		if (deleted == NULL || strcmp(deleted, "true") != 0)
 			(void) hash_search(alive, query_value(page, i, "Id"), HASH_ENTER,
@@ -556,7 +557,7 @@ apply_deleted(Work *work)
 
 	if (deleted == NULL || !deleted->answered || deleted->deleted == NIL)
 		return;
-	alive = alive_ids(pull->rows ? pull->rows->page : NULL);
+	alive = alive_ids(work, pull->rows ? pull->rows->page : NULL);
 	moments = palloc(sizeof(TimestampTz) * list_length(deleted->deleted));
 	foreach(lc, deleted->deleted)
 	{

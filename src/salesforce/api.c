@@ -159,6 +159,14 @@ refusal_sqlstate(ApiRefusal refusal)
 	}
 }
 
+/* Whether an error with this SQLSTATE is Salesforce's latest refusal. */
+bool
+api_is_refusal(const SalesforceApi *api, int sqlstate)
+{
+	return api->error.status != 0 &&
+		refusal_sqlstate(api->error.refusal) == sqlstate;
+}
+
 static const char *
 refusal_hint(const ApiError *error)
 {

@@ -199,6 +199,7 @@ extern void api_set_error(SalesforceApi *api, int status, const char *code,
  * writes to it.
  */
 extern void api_take_error(SalesforceApi *api, const ApiError *error);
+extern bool api_is_refusal(const SalesforceApi *api, int sqlstate);
 extern void api_clear_error(SalesforceApi *api);
 
 /* The org's clock now: its latest Date header carried on by our clock. */

@@ -946,9 +946,10 @@ collections_write(SalesforceApi *api, WriteCall *calls, int n)
 	work = AllocSetContextCreate(CurrentMemoryContext, "sync write",
 								 ALLOCSET_DEFAULT_SIZES);
 	writer.api = api;
-	writer.results = MemoryContextSwitchTo(work);
+	writer.results = CurrentMemoryContext;
 	PG_TRY();
 	{
+		MemoryContextSwitchTo(work);
 		write_calls(&writer, calls, n);
 	}
 	PG_FINALLY();

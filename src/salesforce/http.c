@@ -28,6 +28,7 @@
 #include "postgres.h"
 
 #include <signal.h>
+#include <unistd.h>
 #include <curl/curl.h>
 
 #include "lib/ilist.h"

@@ -108,6 +108,25 @@ only_blanks(const char *text, Size len)
 	return true;
 }
 
+/*
+ * Strict parsing of json-c 0.18 takes bytes above 127 for control characters
+ * and refuses them (json-c issues 875 and 892), so texts with such bytes are
+ * parsed leniently there: a comma too many passes, a text cut short does not.
+ * 0.15 to 0.19 share one name, so which it is only shows at run time.
+ */
+static bool
+can_be_strict(const char *text, Size len)
+{
+	Size		i;
+
+	if (json_c_version_num() >> 8 != 18)
+		return true;
+	for (i = 0; i < len; i++)
+		if (IS_HIGHBIT_SET(text[i]))
+			return false;
+	return true;
+}
+
 /* Raises nothing; NULL if the text is not one whole JSON document. */
 static struct json_object *
 parse(const char *text, Size len)
@@ -118,8 +137,9 @@ parse(const char *text, Size len)
 
 	if (tokener == NULL)
 		return NULL;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT |
-						   JSON_TOKENER_ALLOW_TRAILING_CHARS);
+	if (can_be_strict(text, len))
+		json_tokener_set_flags(tokener, JSON_TOKENER_STRICT |
+							   JSON_TOKENER_ALLOW_TRAILING_CHARS);
 	root = json_tokener_parse_ex(tokener, text, (int) len);
 	end = json_tokener_get_parse_end(tokener);
 	if (json_tokener_get_error(tokener) != json_tokener_success ||

@@ -114,6 +114,7 @@ typedef struct CaptureTable
 
 static HTAB *tables = NULL;
 static MemoryContext tables_context = NULL;
+static MemoryContext former_tables = NULL;	/* see find_table */
 static bool tables_valid = false;
 static Oid	change_relid = InvalidOid;
 static Oid	change_sequence = InvalidOid;
@@ -129,6 +130,7 @@ static struct
 {
 	LocalTransactionId in;
 	SubTransactionId sub;
+	MemoryContext context;		/* of the rest */
 	Oid			relid;			/* the partition */
 	char	   *id;
 	TupleTableSlot *row;
@@ -148,7 +150,8 @@ static void
 invalidate(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == object_relid ||
-		relid == change_relid || tables == NULL ||
+		relid == change_relid || relid == provisional_sequence ||
+		tables == NULL ||
 		hash_search(tables, &relid, HASH_FIND, NULL) != NULL)
 		tables_valid = false;
 }
@@ -166,9 +169,11 @@ reset_tables(void)
 	HASHCTL		ctl;
 	Oid			namespace = get_namespace_oid("sync", false);
 
-	if (tables_context)
-		MemoryContextDelete(tables_context);
+	if (former_tables)
+		MemoryContextDelete(former_tables);
+	former_tables = tables_context;
 	tables = NULL;
+	tables_valid = true;
 	tables_context = AllocSetContextCreate(CacheMemoryContext, "sync capture",
 										   ALLOCSET_DEFAULT_SIZES);
 	memset(&ctl, 0, sizeof(ctl));
@@ -180,7 +185,7 @@ reset_tables(void)
 	object_relid = get_relname_relid("object", namespace);
 	change_relid = get_relname_relid("change", namespace);
 	change_sequence = identity_sequence(change_relid, CHANGE_SEQ);
-	tables_valid = true;
+	provisional_sequence = get_relname_relid("provisional", namespace);
 }
 
 /* Digits that a number may have before the decimal point. */
@@ -265,8 +270,9 @@ fill_table(CaptureTable *table, const SyncObject *object, List *fields)
 }
 
 /*
- * Reading the catalog can bring invalidations in; whatever they spoil is read
- * again by the next row.
+ * Reading the catalog can bring invalidations in; what they concern is read
+ * again for the next row, by which time nothing that was read before them
+ * counts.  What a caller has got stays in memory for one more call.
  */
 static CaptureTable *
 find_table(Oid relid)
@@ -274,15 +280,13 @@ find_table(Oid relid)
 	CaptureTable *table;
 	SyncObject *object;
 	List	   *fields;
-	bool		found;
 	MemoryContext old;
 
-	if (tables_valid)
-	{
-		table = hash_search(tables, &relid, HASH_FIND, NULL);
-		if (table != NULL)
-			return table;
-	}
+	if (!tables_valid)
+		reset_tables();
+	table = hash_search(tables, &relid, HASH_FIND, NULL);
+	if (table != NULL)
+		return table;
 	object = find_synced(relid);
 	if (object == NULL)
 		ereport(ERROR,
@@ -290,9 +294,7 @@ find_table(Oid relid)
 				 errmsg("table \"%s\" is not synced", relation_label(relid)),
 				 errhint("Drop its trigger \"%s\".", CAPTURE_TRIGGER)));
 	fields = catalog_fields(object);
-	if (!tables_valid)
-		reset_tables();
-	table = hash_search(tables, &relid, HASH_ENTER, &found);
+	table = hash_search(tables, &relid, HASH_ENTER, NULL);
 	old = MemoryContextSwitchTo(tables_context);
 	fill_table(table, object, fields);
 	MemoryContextSwitchTo(old);
@@ -747,9 +749,10 @@ was_moved_here(const char *id)
 static void
 capture_arrival(Oid relid, TupleTableSlot *slot)
 {
-	const CaptureTable *was = find_table(moved.relid);
+	const CaptureTable *was;
 
 	take_back_change(&moved.change);
+	was = find_table(moved.relid);
 	slot_getsomeattrs(moved.row, was->last);
 	capture_update(was, find_table(relid), moved.row, slot);
 	moved.in = InvalidLocalTransactionId;
@@ -781,8 +784,14 @@ static void
 remember_moved(const CaptureTable *table, TupleTableSlot *slot,
 			   const char *id, ItemPointerData change)
 {
-	MemoryContext old = MemoryContextSwitchTo(CurTransactionContext);
+	MemoryContext old;
 
+	if (moved.context == NULL)
+		moved.context = AllocSetContextCreate(CacheMemoryContext,
+											  "sync moved row",
+											  ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(moved.context);
+	old = MemoryContextSwitchTo(moved.context);
 	moved.in = current_lxid();
 	moved.sub = GetCurrentSubTransactionId();
 	moved.relid = table->relid;
@@ -884,9 +893,6 @@ sync_provisional_id(PG_FUNCTION_ARGS)
 
 	if (!tables_valid)
 		reset_tables();
-	if (!OidIsValid(provisional_sequence))
-		provisional_sequence =
-			get_relname_relid("provisional", get_namespace_oid("sync", false));
 	snprintf(id, sizeof(id), "%c" INT64_FORMAT, PROVISIONAL_MARK,
 			 nextval_internal(provisional_sequence, false));
 	PG_RETURN_TEXT_P(cstring_to_text(id));

@@ -180,16 +180,20 @@ sync_applying(PG_FUNCTION_ARGS)
 
 /*
  * sync.own_write(): true if the statement that runs now is one of the sync's
- * own.  What users' triggers do when they fire for it are writes of theirs; but
- * what foreign keys do (their queries run under SECURITY_NOFORCE_RLS, and no
- * others do) follows from the sync's.
+ * own, or what a foreign key does because of it.  The queries of foreign keys
+ * run one level down, within their trigger, and under SECURITY_NOFORCE_RLS, as
+ * no others do.  What users' triggers do when they fire for such a statement
+ * are writes of theirs, and so is what foreign keys make of those.
  */
 Datum
 sync_own_write(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(applying != InvalidSubTransactionId &&
-				   (DatumGetInt32(pg_trigger_depth(NULL)) == applying_depth ||
-					InNoForceRLSOperation()));
+	int			depth;
+
+	if (applying == InvalidSubTransactionId)
+		PG_RETURN_BOOL(false);
+	depth = DatumGetInt32(pg_trigger_depth(NULL)) - applying_depth;
+	PG_RETURN_BOOL(depth == 0 || (depth == 1 && InNoForceRLSOperation()));
 }
 
 /* Trigger function; the WHEN clause has already asked who is writing. */

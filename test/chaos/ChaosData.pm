@@ -62,6 +62,7 @@ sub value
     return any(@$kind) if ref $kind;
     return undef if chance(0.1) && $kind !~ /boolean/;
     return any(@words) . ' ' . int rand 1000 if $kind eq 'word';
+    return any('', ' ', "\n") if $kind eq 'text' && chance(0.1);
     return any('', ' ', "\n") . any(@words) . any("\nline ", "\r\nline ", ', ') . int(rand 1000)
       . any('', '  ', "\n")
       if $kind eq 'text';

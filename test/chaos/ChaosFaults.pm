@@ -55,10 +55,21 @@ sub record_error
 
 sub expire { return $_[0]->{org}->post('/expire') }
 
+# A psql that meets a server in recovery may be gone before it was told what to
+# ask.
+sub psql
+{
+    my ($self, $sql) = @_;
+    my @answer = eval { $self->{node}->psql('postgres', $sql) };
+
+    die $@ if $@ && $@ !~ /Broken pipe/;
+    return @answer;
+}
+
 sub pid_of
 {
     my ($self, $what) = @_;
-    my (undef, $pid) = $self->{node}->psql('postgres',
+    my (undef, $pid) = $self->psql(
         "SELECT pid FROM pg_stat_activity WHERE backend_type = '$what' ORDER BY random() LIMIT 1");
     return $pid && $pid =~ /^\d+$/ ? $pid : undef;
 }
@@ -84,7 +95,7 @@ sub crash_server { my ($self) = @_; SyncTest::crash($self->{node}); return }
 sub sql
 {
     my ($self, $sql) = @_;
-    return $self->{node}->psql('postgres', "SET statement_timeout = '5s'; $sql");
+    return $self->psql("SET statement_timeout = '5s'; $sql");
 }
 
 sub pause { return $_[0]->sql(q{SELECT sync.pause('acme')}) }

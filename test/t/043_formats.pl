@@ -103,13 +103,13 @@ my $describe = encode_json({ name => 'Thing__c', keyPrefix => 'a01', custom => $
     { name => 'Id', type => 'id', label => 'Id', length => 18 },
     { name => 'Price__c', type => 'currency', label => "Price \x{20AC}", precision => 18, scale => 2,
         nillable => $true, createable => $true, filterable => $false, referenceTo => [] },
-    { name => 'Who__c', type => 'reference', label => 'Who', compoundFieldName => 'X',
+    { name => 'Who__c', type => 'reference', label => "Who \x{1F600}", compoundFieldName => 'X',
         referenceTo => [ 'Contact', 'Lead' ] } ] });
 is(result('SELECT check_describe(' . quote($describe) . ", 'price__C')"),
     "Thing__c a01 3 Price__c currency \"Price \xE2\x82\xAC\" 0/0/18/2 nillable createable refs 0",
     'a description');
 is(result('SELECT check_describe(' . quote($describe) . ", 'Who__c')"),
-    'Thing__c a01 3 Who__c reference "Who" 0/0/0/0 nillable filterable of X refs 2',
+    "Thing__c a01 3 Who__c reference \"Who \xF0\x9F\x98\x80\" 0/0/0/0 nillable filterable of X refs 2",
     'attributes that are missing');
 like(error_of("SELECT check_describe('$_', 'x')"), qr/^22023/, "no description: $_")
   for '[]', '<html>';

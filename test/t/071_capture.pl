@@ -297,6 +297,24 @@ is(sql($node, qq{SELECT count(DISTINCT id), bool_and(applying) FROM public.seen
     WHERE op = 'caught' AND id IN ('$leads[7]', '$leads[8]', '$leads[9]')}), '3|t',
     'a trigger that fails in a block of its own');
 is(outbox($node), '', 'leaves nothing behind');
+
+# What foreign keys make of a write of a trigger's is the trigger's, too.
+my ($boss, $report) = split /\n/, sql($node, 'SELECT id FROM acme.contact ORDER BY id DESC LIMIT 2');
+$org->update('Contact', { Id => $report, ReportsToId => $boss });
+sync_now($node, 'acme');
+sql($node, qq{
+    ALTER TABLE acme.contact ADD CONSTRAINT boss FOREIGN KEY (reportstoid) REFERENCES acme.contact ON DELETE CASCADE NOT VALID;
+    CREATE OR REPLACE FUNCTION public.mirror() RETURNS trigger LANGUAGE plpgsql AS \$\$
+    BEGIN
+        DELETE FROM acme.contact WHERE id = '$boss';
+        RETURN NULL;
+    END \$\$});
+$org->update('Lead', { Id => $leads[10], Title => 'deletes' });
+sync_now($node, 'acme');
+is(sql($node, q{SELECT record FROM sync.outbox WHERE operation = 'delete' ORDER BY record}), join("\n", sort $boss, $report),
+    'what a foreign key does about a trigger\'s write is caught');
+sql($node, 'ALTER TABLE acme.contact DROP CONSTRAINT boss');
+clear();
 sql($node, 'DROP TRIGGER mirror ON acme.lead; DROP TRIGGER note ON acme.lead');
 
 # A trigger on the same table: what it adds to a row that came in goes out.

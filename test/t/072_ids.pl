@@ -184,6 +184,20 @@ sql($node, q{UPDATE acme.contact SET reportstoid = NULL WHERE lastname = 'Orphan
 went_out($node, 'until it is told to go alone');
 is($org->count('Contact', q{LastName = 'Orphan'}), 1, 'a child that gave its parent up');
 
+# Many circles at once are no more work than one.
+hold($node);
+sql($node, q{
+    WITH ids AS MATERIALIZED (SELECT i, sync.provisional_id() AS id FROM generate_series(0, 399) i)
+    INSERT INTO acme.contact (id, lastname, reportstoid)
+    SELECT c.id, 'Couple ' || c.i, p.id FROM ids c JOIN ids p ON p.i = c.i # 1});
+$org->calls_mark;
+let_go($node, 'many circles go out');
+is(scalar @{ $org->rows(q{SELECT Id FROM Contact WHERE LastName LIKE 'Couple %' AND ReportsTo.LastName LIKE 'Couple %'}) },
+    400, 'each with its reference');
+is(scalar(writes_of($org)), 3, 'in three calls: one half, the other half, the references of the first');
+sync_now($node, 'acme');
+same_all('after many circles');
+
 # A parent that is deleted before it was sent
 hold($node);
 ($boss) = sql($node, q{INSERT INTO acme.contact (lastname) VALUES ('Never') RETURNING id});

@@ -122,6 +122,19 @@ foreach my $way (sort keys %lost)
     }
 }
 
+# Values that Salesforce does not keep as they are sent: blanks, empty texts.
+foreach my $object (sort keys %create)
+{
+    my $what = "$object with empty texts, its answer lost";
+    my $fault = $org->fault($create{$object}, { apply_then => { reset => JSON::PP::true } });
+    my $name = 'T' . ++$token;
+
+    $node->safe_psql('postgres', "INSERT INTO acme.$object (lastname, title, description, fax, phone, "
+          . ($object eq 'Lead' ? 'company' : 'ext__c') . ") VALUES ('$name', 'n1', ' ', '', '  ', '$name')");
+    hit($what, $fault);
+    settled($what, $object, $name, 1);
+}
+
 # The next request for the session finds that it has expired.
 foreach my $object (sort keys %create)
 {
