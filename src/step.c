@@ -103,8 +103,7 @@ step_lock_for_transaction(StepLock lock, Oid oid)
 		LOCKACQUIRE_NOT_AVAIL;
 }
 
-/* On the latch, until it is set or the time is over. */
-static void
+void
 step_sleep(long milliseconds)
 {
 	(void) WaitLatch(MyLatch,

@@ -56,4 +56,7 @@ extern void step_lock_wait(StepLock lock, Oid oid);
 extern void step_unlock(StepLock lock, Oid oid);
 extern bool step_lock_for_transaction(StepLock lock, Oid oid);
 
+/* Sleeps on the latch until it is set or the time is over; interruptible. */
+extern void step_sleep(long milliseconds);
+
 #endif							/* SYNC_STEP_H */

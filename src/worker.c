@@ -113,7 +113,8 @@ fill_worker(BackgroundWorker *worker, const char *function)
 	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
 }
 
-bool
+/* False if max_worker_processes are in use. */
+static bool
 worker_launch(WorkerArgs *args, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker;
@@ -306,11 +307,11 @@ typedef struct ServerWorker
 /* What a worker does that concerns the org as a whole. */
 typedef void (*ServerTask) (ServerWorker *w);
 
+/* What an opening that failed has left is closed, too. */
 static void
 close_org(ServerWorker *w)
 {
-	if (w->org)
-		org_close(w->org);
+	MemoryContextDeleteChildren(w->org_context);
 	w->org = NULL;
 }
 
@@ -803,22 +804,58 @@ nap_while_prepared(const ServerWorker *w, long nap)
 	return prepared ? PREPARED_NAP_MS : nap;
 }
 
+/*
+ * There is one worker for a server.  One that leaves has first taken its pid
+ * out of sync.worker, and then looked once more whether there is nothing to
+ * do.  So if the pid stands there, that worker will see what we were started
+ * for, and we are not needed; if it does not, the lock is about to be released:
+ * by that worker, or by a scout that has only looked.
+ */
+static bool
+take_over(Oid serverid)
+{
+	while (!step_lock_try(LOCK_WORKER, serverid))
+	{
+		int			pid;
+
+		step_begin();
+		pid = catalog_worker_pid(serverid);
+		step_end();
+		if (pid != 0 && BackendPidGetProc(pid) != NULL)
+			return false;
+		step_sleep(WORKER_MIN_NAP_MS);
+	}
+	return true;
+}
+
+static void
+stand_in_catalog(Oid serverid, bool here)
+{
+	step_begin();
+	if (here)
+		catalog_worker_started(serverid, MyProcPid);
+	else
+		catalog_worker_leaves(serverid);
+	step_end();
+}
+
 static void
 serve(Oid serverid)
 {
 	ServerWorker worker = {0};
 	MemoryContext turn;
 	int64		turns = 0;
+	bool		leaving = false;
 
-	if (!step_lock_try(LOCK_WORKER, serverid))
+	if (!take_over(serverid))
 		return;
 	worker.serverid = serverid;
 	worker.org_context = AllocSetContextCreate(TopMemoryContext, "sync org",
 											   ALLOCSET_SMALL_SIZES);
 	turn = AllocSetContextCreate(TopMemoryContext, "sync turn",
 								 ALLOCSET_DEFAULT_SIZES);
+	stand_in_catalog(serverid, true);
 	step_begin();
-	catalog_worker_started(serverid, MyProcPid);
 	worker.server = catalog_server_by_oid(serverid);
 	if (worker.server)
 		catalog_log_interrupted(worker.server->name);
@@ -838,8 +875,15 @@ serve(Oid serverid)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		nap = server_turn(&worker);
-		if (nap < 0)
+		if (nap < 0 && leaving)
 			break;
+		if ((nap < 0) != leaving)
+		{
+			leaving = nap < 0;
+			stand_in_catalog(serverid, !leaving);
+		}
+		if (leaving)
+			continue;
 		if (++turns % TURNS_BETWEEN_RESETS == 0)
 			InvalidateSystemCaches();
 		nap = nap_while_prepared(&worker, nap);

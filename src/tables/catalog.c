@@ -806,6 +806,12 @@ catalog_worker_started(Oid serverid, int pid)
 	CacheInvalidateRelcacheByRelid(catalog_worker_table());
 }
 
+void
+catalog_worker_leaves(Oid serverid)
+{
+	RUN("DELETE FROM sync.worker WHERE serverid = $1", "o", serverid);
+}
+
 /* Its invalidation says that a worker has started. */
 Oid
 catalog_worker_table(void)

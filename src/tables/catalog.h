@@ -218,8 +218,9 @@ extern List *catalog_failed_records(const SyncObject *object, bool deletes,
 extern void catalog_notify(const char *event, const char *server,
 						   const char *object, const char *detail);
 
-/* The process that serves a server, for waking it. */
+/* The process that serves a server, for waking it; 0 if there is none. */
 extern void catalog_worker_started(Oid serverid, int pid);
+extern void catalog_worker_leaves(Oid serverid);
 extern int	catalog_worker_pid(Oid serverid);
 extern Oid	catalog_worker_table(void);
 
