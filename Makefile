@@ -60,6 +60,7 @@ OBJS = \
 	src/tables/merge.o \
 	src/tables/records.o \
 	src/tables/capture.o \
+	src/tables/capture_values.o \
 	src/tables/stamps.o \
 	src/tables/redirect.o \
 	src/tables/outbox.o \

@@ -162,7 +162,8 @@ has_other_values(const PushRow *row, const QueryPage *page, int record)
 		NetField   *net = (NetField *) lfirst(lc);
 		SyncField  *field = push_field(row->target, net->column);
 
-		if (field && !push_same_value(net, net->base, query_value(page, record, field->field)))
+		if (field && !push_same_value(net, net->base,
+									  query_value(page, record, field->field)))
 			return true;
 	}
 	return false;
