@@ -1039,6 +1039,35 @@ extension_is_here(void)
 }
 
 /*
+ * What is set for all sessions of a database (ALTER DATABASE), or of the whole
+ * server, is meant for people.  A worker must write, see what others have
+ * committed as it goes on, wait for locks, and read its moments as they were
+ * written: the abbreviation of a time zone may be that of several.  As
+ * autovacuum does, after the connection has brought those settings in.
+ */
+static void
+use_own_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"statement_timeout", "0"},
+		{"transaction_timeout", "0"},	/* since 17 */
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"DateStyle", "ISO"},
+	};
+
+	for (size_t i = 0; i < lengthof(settings); i++)
+	{
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET,
+							PGC_S_OVERRIDE);
+	}
+}
+
+/*
  * Every worker but the launcher begins here.
  */
 void
@@ -1052,6 +1081,7 @@ sync_worker_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	step_in_worker = true;
 	BackgroundWorkerInitializeConnectionByOid(args.dbid, InvalidOid, 0);
+	use_own_settings();
 	if (!extension_is_here())
 		proc_exit(0);
 	CurrentMemoryContext = AllocSetContextCreate(TopMemoryContext,
