@@ -24,6 +24,9 @@ OBJS = \
 	src/step.o \
 	src/mapping.o \
 	src/push.o \
+	src/push_rows.o \
+	src/push_look.o \
+	src/push_send.o \
 	src/push_outcome.o \
 	src/push_doubt.o \
 	src/push_bulk.o \
@@ -57,6 +60,7 @@ OBJS = \
 	src/tables/merge.o \
 	src/tables/records.o \
 	src/tables/capture.o \
+	src/tables/capture_values.o \
 	src/tables/stamps.o \
 	src/tables/redirect.o \
 	src/tables/outbox.o \

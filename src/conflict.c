@@ -405,7 +405,7 @@ conflict_resolve(const SyncObject *object, Stage *stage)
 	}
 	foreach(lc, r.columns)
 		incoming_keep(stage, (char *) lfirst(lc), r.keep[i++]);
-	incoming_remove(stage, r.remove);
+	stage_remove(stage->stage, r.remove);
 }
 
 void

@@ -19,6 +19,9 @@ extern int	push_bulk_threshold;	/* rows of one object and verb */
 extern int	push_concurrency;	/* calls in flight at once */
 extern int	push_answer_wait;	/* seconds that a lost request may still run */
 
+/* What no answer can be got for now, and rows that wait for others. */
+#define STUCK_RETRY			(60 * USECS_PER_SEC)
+
 /* An object that rows go out to. */
 typedef struct PushObject
 {
@@ -91,6 +94,9 @@ extern TimestampTz push_unfinished(const char *server);
 extern List *push_by_bulk(Push *push, PushObject *target, WriteVerb verb,
 						 List *rows);
 
+/* Values that are the same to Salesforce have the same key. */
+extern uint64 push_value_key(const char *value, int seed);
+
 typedef enum JobEnd
 {
 	JOB_SETTLED,
@@ -101,22 +107,48 @@ typedef enum JobEnd
 extern JobEnd push_finish_job(Push *push, PushObject *target,
 							  const OutboxAttempt *attempt, List *rows);
 
+/* push_rows.c: objects and rows, and which rows can go. */
+
+/* Rows by id. */
+typedef struct PushIndex
+{
+	PushRow   **rows;
+	int			n;
+} PushIndex;
+
+extern PushObject *push_object(Push *push, Oid relid);
+extern bool push_lock(PushObject *target);
+extern void push_unlock(Push *push);
+extern SyncField *push_field(const PushObject *target, const char *column);
+extern List *push_rows_of(Push *push, List *changes);
+extern void push_fill_known_ids(List *rows);
+extern bool push_is_reference(const PushRow *row, const NetField *field);
+extern List *push_choose_ready(List *rows, List **still_waiting);
+extern PushIndex push_index(List *rows);
+extern PushRow *push_indexed(const PushIndex *index, const char *id);
+extern int64 *push_numbers(List *rows, int *n);
+
 /*
- * push.c, for the others.  push_note_failure: within a step; what cannot go out
- * of one object, until push_note_recovery.
+ * push_look.c: whether records are as we know them.
+ * push_look: brings in what has changed of them; true if the outbox may have
+ * changed thereby.  push_forget_look: what was sent is looked at again before it
+ * is sent another time.  push_evolve: a field is gone from the org.
+ * push_note_failure: within a step; what cannot go out of one object, until
+ * push_note_recovery.
  */
+extern void push_begin_looks(Push *push);
+extern bool push_look(Push *push, List *rows);
+extern void push_forget_look(Push *push, List *rows);
+extern void push_evolve(Push *push, SyncObject *object);
 extern void push_note_failure(Push *push, PushObject *target,
 							  const struct ErrorData *error);
 extern void push_note_recovery(Push *push, PushObject *target);
-extern PushObject *push_object(Push *push, Oid relid);
-extern bool push_lock(PushObject *target);
-extern void push_repeat(Push *push, PushObject *target, WriteVerb verb,
-						List *rows, int64 attempt);
-extern void push_fill_known_ids(List *rows);
-extern List *push_rows_of(Push *push, List *changes);
-extern int64 *push_numbers(List *rows, int *n);
-extern SyncField *push_field(const PushObject *target, const char *column);
 extern bool push_same_value(const NetField *net, const char *json,
 							const char *theirs);
+
+/* push_send.c: rows in calls.  push_repeat: those of an attempt, again. */
+extern void push_send(Push *push, List *rows);
+extern void push_repeat(Push *push, PushObject *target, WriteVerb verb,
+						List *rows, int64 attempt);
 
 #endif							/* SYNC_PUSH_H */

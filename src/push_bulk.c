@@ -104,9 +104,27 @@ fill_values(const Job *job, const PushRow *row, const char **values,
 }
 
 /*
- * What the result of a row will be recognised by.  Line ends inside values are
- * sent as LF (ingest.h), blanks at the ends may not come back.
+ * A value without what Salesforce may do to its blanks and line ends, which are
+ * sent as LF (ingest.h).
  */
+uint64
+push_value_key(const char *value, int seed)
+{
+	StringInfoData bare;
+	uint64		key;
+
+	initStringInfo(&bare);
+	for (; *value; value++)
+	{
+		if (*value != '\r' && *value != '\n' && *value != ' ')
+			appendStringInfoChar(&bare, *value);
+	}
+	key = hash_bytes_extended((unsigned char *) bare.data, bare.len, seed);
+	pfree(bare.data);
+	return key;
+}
+
+/* What the result of a row will be recognised by. */
 static uint64
 row_key(const Job *job, const char *const *values)
 {
@@ -118,18 +136,8 @@ row_key(const Job *job, const char *const *values)
 	{
 		const char *v = values[i] && strcmp(values[i], "#N/A") != 0
 			? values[i] : "";
-		char	   *copy = palloc(strlen(v) + 1);
-		char	   *to = copy;
 
-		for (; *v; v++)
-		{
-			if (*v != '\r' && *v != '\n' && *v != ' ')
-				*to++ = *v;
-		}
-		key = hash_combine64(key,
-							 hash_bytes_extended((unsigned char *) copy,
-												 to - copy, i));
-		pfree(copy);
+		key = hash_combine64(key, push_value_key(v, i));
 	}
 	return key;
 }

@@ -26,6 +26,9 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "mapping.h"
@@ -53,8 +56,22 @@ typedef struct Candidate
 	const QueryPage *page;
 	int			record;
 	char	   *id;
-	bool		taken;
 } Candidate;
+
+/* Those that have the same value of one field. */
+typedef struct Bucket
+{
+	uint64		key;
+	Candidate **items;
+	int			n;
+	int			space;
+} Bucket;
+
+typedef struct Candidates
+{
+	const SyncField *field;		/* NULL: all of them are in one bucket */
+	HTAB	   *buckets;
+} Candidates;
 
 /* Fields that were sent, all rows together. */
 static List *
@@ -80,11 +97,134 @@ sent_fields(List *rows)
 	return names;
 }
 
-/* Records of the object that our login created since. */
-static List *
-read_candidates(Push *push, PushObject *target, List *names,
-				TimestampTz started)
+static HTAB *
+create_buckets(long n)
 {
+	HASHCTL		ctl = {.keysize = sizeof(uint64)};
+
+	ctl.entrysize = sizeof(Bucket);
+	ctl.hcxt = CurrentMemoryContext;
+	return hash_create("sync candidates", n, &ctl,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static bool
+is_text(const SyncField *field)
+{
+	static const char *const others[] = {"boolean", "int", "long", "double",
+	"currency", "percent", "date", "datetime", "time"};
+
+	for (size_t i = 0; i < lengthof(others); i++)
+	{
+		if (strcmp(field->type, others[i]) == 0)
+			return false;
+	}
+	return true;
+}
+
+/* In a circle of new rows one is sent without its references at first (push.c). */
+static bool
+may_be_held_back(const SyncField *field)
+{
+	return field->reference && field->nillable && field->updateable;
+}
+
+/* How many values of the field the rows have; 0 if one of them has none. */
+static long
+count_values(List *rows, const SyncField *field)
+{
+	HTAB	   *values;
+	long		n;
+	ListCell   *lc;
+
+	if (!is_text(field) || may_be_held_back(field))
+		return 0;
+	values = create_buckets(256);
+	foreach(lc, rows)
+	{
+		const NetField *net = fold_field(((PushRow *) lfirst(lc))->change,
+										 field->attname);
+		uint64		key;
+
+		if (net == NULL || net->raw == NULL)
+			break;
+		key = push_value_key(net->raw, 0);
+		(void) hash_search(values, &key, HASH_ENTER, NULL);
+	}
+	n = lc == NULL ? hash_get_num_entries(values) : 0;
+	hash_destroy(values);
+	return n;
+}
+
+/*
+ * A text that all rows have, and that a record must have to be one of them; of
+ * several the one that tells most rows apart.
+ */
+static const SyncField *
+telling_field(PushObject *target, List *rows, bool exactly)
+{
+	const SyncField *best = NULL;
+	long		most = 0;
+	ListCell   *lc;
+
+	foreach(lc, target->fields)
+	{
+		SyncField  *field = (SyncField *) lfirst(lc);
+		long		n;
+
+		if (!exactly && (field->nillable || field->defaulted))
+			continue;
+		n = count_values(rows, field);
+		if (n > most)
+		{
+			most = n;
+			best = field;
+		}
+	}
+	return best;
+}
+
+static void
+add_candidate(Candidates *all, Candidate *candidate)
+{
+	const char *value = all->field == NULL ? NULL :
+		query_value(candidate->page, candidate->record, all->field->field);
+	uint64		key = push_value_key(value ? value : "", 0);
+	bool		found;
+	Bucket	   *bucket = hash_search(all->buckets, &key, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		bucket->n = 0;
+		bucket->space = 4;
+		bucket->items = palloc(sizeof(Candidate *) * bucket->space);
+	}
+	if (bucket->n == bucket->space)
+	{
+		bucket->space *= 2;
+		bucket->items = repalloc(bucket->items,
+								 sizeof(Candidate *) * bucket->space);
+	}
+	bucket->items[bucket->n++] = candidate;
+}
+
+/* Where the records are that a row may have become. */
+static Bucket *
+bucket_of(const Candidates *all, const PushRow *row)
+{
+	const NetField *net = all->field == NULL ? NULL :
+		fold_field(row->change, all->field->attname);
+	uint64		key = push_value_key(net && net->raw ? net->raw : "", 0);
+
+	return hash_search(all->buckets, &key, HASH_FIND, NULL);
+}
+
+/* Records of the object that our login created since. */
+static Candidates *
+read_candidates(Push *push, PushObject *target, List *names,
+				TimestampTz started, const SyncField *telling)
+{
+	Candidates *all = palloc(sizeof(Candidates));
 	List	   *conditions;
 	List	   *candidates = NIL;
 	List	   *ids = NIL;
@@ -120,20 +260,20 @@ read_candidates(Push *push, PushObject *target, List *names,
 	step_begin();
 	taken = identity_taken(ids);
 	step_end();
+	all->field = telling;
+	all->buckets = create_buckets(list_length(candidates));
 	forboth(lc, candidates, lc2, taken)
-		((Candidate *) lfirst(lc))->taken = lfirst(lc2) != NULL;
-	return candidates;
+	{
+		if (lfirst(lc2) == NULL)
+			add_candidate(all, (Candidate *) lfirst(lc));
+	}
+	return all;
 }
 
-/*
- * A reference that the record does not have: in a circle of new rows one is
- * sent without its references at first (push.c).
- */
 static bool
 was_held_back(const SyncField *field, const char *theirs)
 {
-	return theirs == NULL && field->nillable && field->updateable &&
-		field->reference;
+	return theirs == NULL && may_be_held_back(field);
 }
 
 /*
@@ -169,28 +309,30 @@ likeness(const PushRow *row, const Candidate *candidate, bool exactly)
 	return same * 4 >= sent * 3 ? same : -1;
 }
 
+/* Takes the record out that is most like the row; NULL if none is. */
 static Candidate *
-best_candidate(const PushRow *row, List *candidates, bool exactly)
+take_best(const PushRow *row, Bucket *bucket, bool exactly)
 {
-	Candidate  *best = NULL;
+	Candidate  *candidate;
+	int			best = -1;
 	int			best_likeness = -1;
-	ListCell   *lc;
 
-	foreach(lc, candidates)
+	for (int i = 0; bucket && i < bucket->n; i++)
 	{
-		Candidate  *candidate = (Candidate *) lfirst(lc);
-		int			like;
+		int			like = likeness(row, bucket->items[i], exactly);
 
-		if (candidate->taken)
+		if (like <= best_likeness)
 			continue;
-		like = likeness(row, candidate, exactly);
-		if (like > best_likeness)
-		{
-			best = candidate;
-			best_likeness = like;
-		}
+		best = i;
+		best_likeness = like;
+		if (exactly)
+			break;
 	}
-	return best;
+	if (best < 0)
+		return NULL;
+	candidate = bucket->items[best];
+	bucket->items[best] = bucket->items[--bucket->n];
+	return candidate;
 }
 
 /* References that the record was made without are still to be sent. */
@@ -211,32 +353,39 @@ note_held_back(PushRow *row, const Candidate *found)
 	}
 }
 
-/*
- * Marks the rows that were found as done; returns those that were not.
- */
-static List *
-match_rows(List *rows, List *candidates, bool exactly)
+/* Marks the rows that were found as done, and parts them from the others. */
+static void
+match_rows(List *rows, const Candidates *candidates, bool exactly,
+		   List **found, List **missing)
 {
-	List	   *missing = NIL;
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
+												  "sync likeness",
+												  ALLOCSET_DEFAULT_SIZES);
 	ListCell   *lc;
 
+	*found = *missing = NIL;
 	foreach(lc, rows)
 	{
 		PushRow    *row = (PushRow *) lfirst(lc);
-		Candidate  *found = best_candidate(row, candidates, exactly);
+		MemoryContext caller = MemoryContextSwitchTo(scratch);
+		Candidate  *candidate = take_best(row, bucket_of(candidates, row),
+										  exactly);
 
-		if (found == NULL)
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(scratch);
+		CHECK_FOR_INTERRUPTS();
+		if (candidate == NULL)
 		{
-			missing = lappend(missing, row);
+			*missing = lappend(*missing, row);
 			continue;
 		}
-		found->taken = true;
-		note_held_back(row, found);
+		note_held_back(row, candidate);
 		row->record.answered = true;
 		row->record.success = true;
-		row->record.new_id = found->id;
+		row->record.new_id = candidate->id;
+		*found = lappend(*found, row);
 	}
-	return missing;
+	MemoryContextDelete(scratch);
 }
 
 /* The request may still be running in the org. */
@@ -257,18 +406,20 @@ look_up(Push *push, PushObject *target, const OutboxAttempt *attempt,
 		List *rows, bool exactly)
 {
 	bool		over = !attempt->may_run || !may_still_run(attempt);
-	List	   *candidates;
+	Candidates *candidates;
+	List	   *found;
 	List	   *missing;
 	bool		settled;
 
 	if (!exactly && !over)
 		return DOUBT_OPEN;
 	candidates = read_candidates(push, target, sent_fields(rows),
-								 attempt->started);
-	missing = match_rows(rows, candidates, exactly);
+								 attempt->started,
+								 telling_field(target, rows, exactly));
+	match_rows(rows, candidates, exactly, &found, &missing);
 	settled = missing == NIL || !exactly;
 	step_begin();
-	push_note_outcomes(push, list_difference_ptr(rows, missing), 0);
+	push_note_outcomes(push, found, 0);
 	if (settled)
 		push_note_outcomes(push, missing, attempt->attempt);
 	step_end();

@@ -10,11 +10,7 @@
  * own writes out (guard.c).  It is an ALWAYS trigger, so that no setting of the
  * session switches it off.
  *
- * What Salesforce would refuse by its own description of the object (a field
- * that this login may not write, a missing value, one that is too long) is
- * refused here at once, where the writer can still do something about it.
- *
- * Values are kept as the JSON that Salesforce takes: {"column": [old, new]}.
+ * What values look like there, and which ones are refused: capture_values.c.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -34,23 +30,20 @@
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/date.h"
-#include "utils/datetime.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "tables/capture.h"
+#include "tables/capture_values.h"
 #include "tables/catalog.h"
 #include "tables/guard.h"
 #include "tables/relation.h"
@@ -79,38 +72,6 @@ enum
 	CHANGE_NEXT_ATTEMPT,
 	CHANGE_COLUMNS = CHANGE_NEXT_ATTEMPT
 };
-
-typedef struct CaptureColumn
-{
-	AttrNumber	attnum;			/* in the table that fired; may differ between
-								 * partitions */
-	char	   *name;
-	char	   *key;			/* the name as a JSON string */
-	Oid			type;
-	int16		typlen;
-	bool		typbyval;
-	bool		createable;
-	bool		updateable;
-	bool		required;		/* on create */
-	bool		nillable;
-	bool		default_true;	/* of a boolean */
-	int			max_chars;		/* 0 = no limit */
-	int			max_digits;		/* before the decimal point; 0 = no limit */
-} CaptureColumn;
-
-/* What is known of a table; key is the oid of the table that fires. */
-typedef struct CaptureTable
-{
-	Oid			relid;
-	Oid			root;			/* the synced table; differs for a partition */
-	Oid			serverid;
-	char	   *object;
-	AttrNumber	id;
-	AttrNumber	local_id;		/* or InvalidAttrNumber */
-	AttrNumber	last;			/* of all these: no later one is read */
-	int			ncolumns;
-	CaptureColumn *columns;
-} CaptureTable;
 
 static HTAB *tables = NULL;
 static MemoryContext tables_context = NULL;
@@ -302,243 +263,6 @@ find_table(Oid relid)
 }
 
 /*
- * What Salesforce would refuse
- */
-
-static void
-refuse_write(const CaptureTable *table, const CaptureColumn *column,
-			 bool creating)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("column \"%s\" of table \"%s\" cannot be %s",
-					column->name, relation_label(table->root),
-					creating ? "given in a new row" : "changed"),
-			 errdetail(creating
-					   ? "Salesforce does not let this login set the field when it creates a %s."
-					   : "Salesforce does not let this login change the field of a %s.",
-					   table->object),
-			 creating
-			 ? errhint("Leave the column out; its value comes from Salesforce.")
-			 : errhint("Its value comes from Salesforce.")));
-}
-
-static void
-refuse_missing(const CaptureTable *table, const CaptureColumn *column)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_NOT_NULL_VIOLATION),
-			 errmsg("column \"%s\" of table \"%s\" must have a value",
-					column->name, relation_label(table->root)),
-			 errdetail("Salesforce requires the field of a %s.",
-					   table->object)));
-}
-
-static void
-refuse_length(const CaptureTable *table, const CaptureColumn *column,
-			  int length)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
-			 errmsg("value too long for column \"%s\" of table \"%s\"",
-					column->name, relation_label(table->root)),
-			 errdetail("It has %d characters; Salesforce holds %d.", length,
-					   column->max_chars)));
-}
-
-static void
-refuse_number(const CaptureTable *table, const CaptureColumn *column,
-			  const char *value)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-			 errmsg("value out of range for column \"%s\" of table \"%s\"",
-					column->name, relation_label(table->root)),
-			 isdigit((unsigned char) value[0]) || value[0] == '-'
-			 ? errdetail("Salesforce holds %d digits before the decimal point.",
-						 column->max_digits)
-			 : errdetail("Salesforce has no %s.", value)));
-}
-
-static void
-check_text(const CaptureTable *table, const CaptureColumn *column, Datum value)
-{
-	text	   *t = DatumGetTextPP(value);
-	int			bytes = VARSIZE_ANY_EXHDR(t);
-	int			chars;
-
-	if (bytes <= column->max_chars)
-		return;
-	chars = pg_mbstrlen_with_len(VARDATA_ANY(t), bytes);
-	if (chars > column->max_chars)
-		refuse_length(table, column, chars);
-}
-
-/* number is the value's text form. */
-static void
-check_number(const CaptureTable *table, const CaptureColumn *column,
-			 const char *number)
-{
-	const char *digits = number + (number[0] == '-' ? 1 : 0);
-
-	if (!isdigit((unsigned char) digits[0]) ||
-		(column->max_digits > 0 &&
-		 (int) strspn(digits, "0123456789") > column->max_digits))
-		refuse_number(table, column, number);
-}
-
-/* Salesforce stores no empty texts: they are nulls there. */
-static bool
-is_empty(const CaptureColumn *column, Datum value, bool null)
-{
-	return null || (column->type == TEXTOID &&
-					VARSIZE_ANY_EXHDR(DatumGetTextPP(value)) == 0);
-}
-
-/* The value that a column has when an INSERT does not name it. */
-static bool
-is_default(const CaptureColumn *column, Datum value, bool null)
-{
-	if (column->type == BOOLOID && !null)
-		return DatumGetBool(value) == column->default_true;
-	return null;
-}
-
-/*
- * Values as JSON
- */
-
-static void
-append_json_text(StringInfo buf, Datum value)
-{
-	char	   *s = TextDatumGetCString(value);
-
-	escape_json(buf, s);
-	pfree(s);
-}
-
-/* Whole milliseconds in UTC: 2026-01-31T10:00:00.000Z */
-static void
-append_json_timestamp(StringInfo buf, TimestampTz value)
-{
-	struct pg_tm tm;
-	fsec_t		fsec;
-
-	if (TIMESTAMP_NOT_FINITE(value) ||
-		timestamp2tm(value, NULL, &tm, &fsec, NULL, NULL) != 0 ||
-		tm.tm_year < 1 || tm.tm_year > 9999)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("timestamp out of range for Salesforce")));
-	appendStringInfo(buf, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
-					 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min,
-					 tm.tm_sec, (int) (fsec / 1000));
-}
-
-static void
-append_json_date(StringInfo buf, DateADT value)
-{
-	int			year;
-	int			month;
-	int			day;
-
-	if (DATE_NOT_FINITE(value))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("date out of range for Salesforce")));
-	j2date(value + POSTGRES_EPOCH_JDATE, &year, &month, &day);
-	appendStringInfo(buf, "\"%04d-%02d-%02d\"", year, month, day);
-}
-
-static void
-append_json_time(StringInfo buf, TimeADT value)
-{
-	int64		ms = value / 1000;
-
-	appendStringInfo(buf, "\"%02d:%02d:%02d.%03dZ\"", (int) (ms / 3600000),
-					 (int) (ms / 60000 % 60), (int) (ms / 1000 % 60),
-					 (int) (ms % 1000));
-}
-
-static void
-append_json_number(StringInfo buf, const CaptureTable *table,
-				   const CaptureColumn *column, Datum value, bool check)
-{
-	char	   *s;
-
-	if (column->type == INT4OID)
-		s = DatumGetCString(DirectFunctionCall1(int4out, value));
-	else if (column->type == INT8OID)
-		s = DatumGetCString(DirectFunctionCall1(int8out, value));
-	else
-		s = DatumGetCString(DirectFunctionCall1(numeric_out, value));
-	if (check)
-		check_number(table, column, s);
-	if (isdigit((unsigned char) s[0]) || s[0] == '-')
-		appendStringInfoString(buf, s);
-	else
-		escape_json(buf, s);
-	pfree(s);
-}
-
-/* check: a new value that the org must be able to hold. */
-static void
-append_json_value(StringInfo buf, const CaptureTable *table,
-				  const CaptureColumn *column, Datum value, bool null,
-				  bool check)
-{
-	if (null)
-	{
-		appendStringInfoString(buf, "null");
-		return;
-	}
-	switch (column->type)
-	{
-		case TEXTOID:
-			if (check && column->max_chars > 0)
-				check_text(table, column, value);
-			append_json_text(buf, value);
-			break;
-		case BOOLOID:
-			appendStringInfoString(buf, DatumGetBool(value) ? "true" : "false");
-			break;
-		case INT4OID:
-		case INT8OID:
-		case NUMERICOID:
-			append_json_number(buf, table, column, value, check);
-			break;
-		case DATEOID:
-			append_json_date(buf, DatumGetDateADT(value));
-			break;
-		case TIMESTAMPTZOID:
-			append_json_timestamp(buf, DatumGetTimestampTz(value));
-			break;
-		case TIMEOID:
-			append_json_time(buf, DatumGetTimeADT(value));
-			break;
-		default:
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("column \"%s\" of table \"%s\" has a type that sync does not give to a column",
-							column->name, relation_label(table->root))));
-	}
-}
-
-static void
-append_change(StringInfo buf, const CaptureTable *table,
-			  const CaptureColumn *column, Datum old, bool old_null,
-			  Datum new, bool new_null)
-{
-	appendStringInfoChar(buf, buf->len == 0 ? '{' : ',');
-	appendStringInfoString(buf, column->key);
-	appendStringInfoString(buf, ":[");
-	append_json_value(buf, table, column, old, old_null, false);
-	appendStringInfoChar(buf, ',');
-	append_json_value(buf, table, column, new, new_null, true);
-	appendStringInfoChar(buf, ']');
-}
-
-/*
  * The changes of one row
  */
 
@@ -560,13 +284,13 @@ collect_insert(StringInfo buf, const CaptureTable *table, TupleTableSlot *slot)
 		Datum		value = slot->tts_values[column->attnum - 1];
 		bool		null = slot->tts_isnull[column->attnum - 1];
 
-		if (column->required && is_empty(column, value, null))
-			refuse_missing(table, column);
-		if (is_default(column, value, null))
+		if (column->required && capture_is_empty(column, value, null))
+			capture_refuse_missing(table, column);
+		if (capture_is_default(column, value, null))
 			continue;
 		if (!column->createable)
-			refuse_write(table, column, true);
-		append_change(buf, table, column, (Datum) 0, true, value, null);
+			capture_refuse_write(table, column, true);
+		capture_append_change(buf, table, column, (Datum) 0, true, value, null);
 	}
 }
 
@@ -586,12 +310,12 @@ collect_update(StringInfo buf, const CaptureTable *was,
 					   new->tts_values[n], new->tts_isnull[n]))
 			continue;
 		if (provisional ? !column->createable : !column->updateable)
-			refuse_write(table, column, provisional);
+			capture_refuse_write(table, column, provisional);
 		if (!column->nillable &&
-			is_empty(column, new->tts_values[n], new->tts_isnull[n]) &&
+			capture_is_empty(column, new->tts_values[n], new->tts_isnull[n]) &&
 			(column->required || column->type != BOOLOID))
-			refuse_missing(table, column);
-		append_change(buf, table, column, old->tts_values[m],
+			capture_refuse_missing(table, column);
+		capture_append_change(buf, table, column, old->tts_values[m],
 					  old->tts_isnull[m], new->tts_values[n],
 					  new->tts_isnull[n]);
 	}
@@ -821,7 +545,7 @@ capture_delete(const CaptureTable *table, TupleTableSlot *slot,
 		int			n = column->attnum - 1;
 
 		if (!slot->tts_isnull[n])
-			append_change(&buf, table, column, slot->tts_values[n], false,
+			capture_append_change(&buf, table, column, slot->tts_values[n], false,
 						  (Datum) 0, true);
 	}
 	finish_changes(&buf);

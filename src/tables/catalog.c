@@ -23,6 +23,7 @@
 
 #include "compat.h"
 #include "tables/catalog.h"
+#include "tables/merge.h"
 #include "tables/sql.h"
 
 /* In the order of the enums. */
@@ -240,15 +241,12 @@ List *
 catalog_synced_objects(const char *server)
 {
 	SqlScope	sql;
-	List	   *names = NIL;
-	uint64		n;
+	List	   *names;
 
 	sql_begin(&sql);
-	n = sql_run(&sql, "SELECT object FROM sync.object"
-				" WHERE enabled AND server = $1", "n", server);
-	MemoryContextSwitchTo(sql.caller);
-	for (uint64 i = 0; i < n; i++)
-		names = lappend(names, sql_text(&sql, i, 1));
+	names = sql_texts(&sql, sql_run(&sql, "SELECT object FROM sync.object"
+									" WHERE enabled AND server = $1",
+									"n", server));
 	sql_end(&sql);
 	return names;
 }
@@ -694,19 +692,27 @@ catalog_steps_recovered(const char *server, const char *object, bool push)
 		"ntb", server, object, push);
 }
 
+#define REFUSED_BEFORE \
+	" FROM sync.failures WHERE server = $1 AND object = $2" \
+	" AND record IS NOT NULL AND operation IN ('copy', 'pull')" \
+	" AND last_seen < $3"
+
 void
 catalog_rows_recovered(const SyncObject *object, Oid stage, TimestampTz since)
 {
-	char	   *statement;
+	SqlScope	sql;
+	List	   *records;
 
-	statement = psprintf("DELETE FROM sync.failures WHERE server = $1"
-						 " AND object = $2 AND record IS NOT NULL"
-						 " AND operation IN ('copy', 'pull')"
-						 " AND last_seen < $3"
-						 " AND record IN (SELECT id FROM %s)",
-						 quote_qualified_identifier("pg_temp",
-													get_rel_name(stage)));
-	RUN(statement, "ntL", object->server, object->object, since);
+	sql_begin(&sql);
+	records = sql_texts(&sql, sql_run(&sql, "SELECT record" REFUSED_BEFORE,
+									  "ntL", object->server, object->object,
+									  since));
+	sql_end(&sql);
+	if (records != NIL)
+		records = stage_ids(stage, records);
+	if (records != NIL)
+		RUN("DELETE" REFUSED_BEFORE " AND record IN (SELECT unnest($4))",
+			"ntLT", object->server, object->object, since, records);
 }
 
 void
@@ -733,21 +739,18 @@ catalog_failed_records(const SyncObject *object, bool deletes,
 					   TimestampTz before, int limit)
 {
 	SqlScope	sql;
-	List	   *ids = NIL;
-	uint64		n;
+	List	   *ids;
 
 	sql_begin(&sql);
-	n = sql_run(&sql,
-				"SELECT record FROM sync.failures WHERE server = $1"
-				" AND object = $2 AND record <> ''"
-				" AND operation IN ('copy', 'pull', 'deletes')"
-				" AND (operation = 'deletes') = $5 AND last_seen < $3"
-				" ORDER BY last_seen LIMIT $4",
-				"ntLib", object->server, object->object, before, limit,
-				deletes);
-	MemoryContextSwitchTo(sql.caller);
-	for (uint64 i = 0; i < n; i++)
-		ids = lappend(ids, sql_text(&sql, i, 1));
+	ids = sql_texts(&sql,
+					sql_run(&sql,
+							"SELECT record FROM sync.failures WHERE server = $1"
+							" AND object = $2 AND record <> ''"
+							" AND operation IN ('copy', 'pull', 'deletes')"
+							" AND (operation = 'deletes') = $5 AND last_seen < $3"
+							" ORDER BY last_seen LIMIT $4",
+							"ntLib", object->server, object->object, before,
+							limit, deletes));
 	sql_end(&sql);
 	return ids;
 }

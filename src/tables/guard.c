@@ -101,7 +101,7 @@ set_mark(void)
 }
 
 /* SET CONSTRAINTS ALL IMMEDIATE */
-static void
+void
 check_constraints_at_once(void)
 {
 	ConstraintsSetStmt *all = makeNode(ConstraintsSetStmt);

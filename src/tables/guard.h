@@ -36,6 +36,7 @@ typedef struct ApplyState
  * run by whoever is connected, which a restricted operation refuses.
  *
  * owner_begin .. owner_end: the same user and restrictions without the mark.
+ * Whoever writes to a table between them does check_constraints_at_once before.
  *
  * apply_suspend .. apply_resume: between them the caller is itself again, for
  * code that is no part of the writing, such as reading from the org.
@@ -48,6 +49,7 @@ typedef struct ApplyState
  */
 extern void apply_begin(Oid relid, ApplyState *state);
 extern void apply_end(ApplyState *state);
+extern void check_constraints_at_once(void);
 extern void owner_begin(Oid owner, ApplyState *state);
 extern void owner_end(ApplyState *state);
 extern void apply_suspend(const ApplyState *state);

@@ -18,6 +18,7 @@
 #include "tables/attempt.h"
 #include "tables/guard.h"
 #include "tables/identity.h"
+#include "tables/merge.h"
 #include "tables/relation.h"
 #include "tables/sql.h"
 
@@ -177,14 +178,8 @@ refuse_row(void *arg, int item, ErrorData *error)
 {
 	Replacement *r = (Replacement *) arg;
 	MemoryContext old = MemoryContextSwitchTo(r->caller);
-	RefusedRow *row = palloc0(sizeof(RefusedRow));
 
-	row->id = pstrdup(r->rows[item].id);
-	strlcpy(row->sqlstate, unpack_sql_state(error->sqlerrcode),
-			sizeof(row->sqlstate));
-	row->message = pstrdup(error->message);
-	row->detail = error->detail ? pstrdup(error->detail) : NULL;
-	*r->refused = lappend(*r->refused, row);
+	*r->refused = lappend(*r->refused, refused_row(r->rows[item].id, error));
 	MemoryContextSwitchTo(old);
 }
 
@@ -256,7 +251,7 @@ part_locked(Waiting *rows, int first, int last)
 
 	for (int i = first; i < last; i++)
 		ids = lappend(ids, rows[i].provisional);
-	sql_begin(&sql);
+	sql_begin_on(&sql, rows[first].relid);
 	n = sql_run(&sql,
 				psprintf("WITH free AS (SELECT id FROM %s"
 						 " WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED)"
@@ -334,16 +329,12 @@ static List *
 look_up(List *keys, const char *statement)
 {
 	SqlScope	sql;
-	List	   *found = NIL;
-	uint64		n;
+	List	   *found;
 
 	if (keys == NIL)
 		return NIL;
 	sql_begin(&sql);
-	n = sql_run(&sql, statement, "T", keys);
-	MemoryContextSwitchTo(sql.caller);
-	for (uint64 i = 0; i < n; i++)
-		found = lappend(found, sql_text(&sql, i, 1));
+	found = sql_texts(&sql, sql_run(&sql, statement, "T", keys));
 	sql_end(&sql);
 	return found;
 }
@@ -384,19 +375,14 @@ void
 identity_waiting(Oid relid, Oid stage)
 {
 	SqlScope	sql;
+	List	   *ids;
 
 	sql_begin(&sql);
-	if (sql_run(&sql, "SELECT FROM sync.local_id"
-				" WHERE NOT replaced AND relation = $1 LIMIT 1",
-				"o", relid) > 0)
-		(void) sql_run(&sql,
-					   psprintf("DELETE FROM %s s USING sync.local_id l"
-								" WHERE l.relation = $1 AND NOT l.replaced"
-								" AND l.id = s.id",
-								quote_qualified_identifier("pg_temp",
-														   get_rel_name(stage))),
-					   "o", relid);
+	ids = sql_texts(&sql, sql_run(&sql, "SELECT id FROM sync.local_id"
+								  " WHERE NOT replaced AND relation = $1",
+								  "o", relid));
 	sql_end(&sql);
+	stage_remove(stage, ids);
 }
 
 int64
@@ -409,15 +395,13 @@ identity_doubtful(Oid relid, Oid stage, const char *user, TimestampTz since)
 	initStringInfo(&statement);
 	appendStringInfo(&statement, "DELETE FROM %s s WHERE NOT EXISTS"
 					 " (SELECT FROM %s t WHERE t.id = s.id)",
-					 quote_qualified_identifier("pg_temp",
-												get_rel_name(stage)),
-					 relation_sql(relid));
+					 relation_sql(stage), relation_sql(relid));
 	if (get_attnum(stage, "createddate") != InvalidAttrNumber)
 		appendStringInfoString(&statement, " AND s.createddate >= $1");
 	if (get_attnum(stage, "createdbyid") != InvalidAttrNumber)
 		appendStringInfoString(&statement,
 							   " AND s.createdbyid = coalesce($2, s.createdbyid)");
-	sql_begin(&sql);
+	sql_begin_on(&sql, relid);
 	n = sql_run(&sql, statement.data, "Lt", since, user);
 	sql_end(&sql);
 	return (int64) n;

@@ -18,13 +18,6 @@
 #include "tables/relation.h"
 #include "tables/sql.h"
 
-static char *
-stage_sql(const Stage *stage)
-{
-	return pstrdup(quote_qualified_identifier("pg_temp",
-											  get_rel_name(stage->stage)));
-}
-
 /*
  * A writer who was faster has committed then, and the outbox has the change; a
  * slower one waits until this transaction has merged.  The stage holds only
@@ -35,12 +28,12 @@ incoming_lock(const Stage *stage)
 {
 	SqlScope	sql;
 
-	sql_begin(&sql);
+	sql_begin_on(&sql, stage->relid);
 	(void) sql_run(&sql,
 				   psprintf("SELECT FROM %s t JOIN %s s ON s.id = t.id"
 							" ORDER BY t.id FOR NO KEY UPDATE OF t",
-							relation_sql(stage->relid), stage_sql(stage)),
-				   "");
+							relation_sql(stage->relid),
+							relation_sql(stage->stage)), "");
 	sql_end(&sql);
 }
 
@@ -102,9 +95,9 @@ incoming_rows(const Stage *stage, List *ids, List *columns)
 		appendStringInfo(&statement, ", coalesce(%s, 'null')",
 						 json_expression(stage->relid, (char *) lfirst(lc)));
 	appendStringInfo(&statement, " FROM %s s WHERE s.id IN (SELECT unnest($1))",
-					 stage_sql(stage));
+					 relation_sql(stage->stage));
 
-	sql_begin(&sql);
+	sql_begin_on(&sql, stage->relid);
 	sql_avoid_nested_loops(&sql);
 	n = sql_run(&sql, statement.data, "T", ids);
 	MemoryContextSwitchTo(sql.caller);
@@ -133,29 +126,14 @@ incoming_keep(Stage *stage, const char *column, List *ids)
 
 	if (ids == NIL)
 		return;
-	sql_begin(&sql);
+	sql_begin_on(&sql, stage->relid);
 	(void) sql_run(&sql,
 				   psprintf("UPDATE %s s SET %s = t.%s FROM"
 							" (SELECT t.id, t.%s FROM unnest($1) AS u (id)"
 							" JOIN %s t ON t.id = u.id OFFSET 0) AS t"
 							" WHERE t.id = s.id",
-							stage_sql(stage), name, name, name,
+							relation_sql(stage->stage), name, name, name,
 							relation_sql(stage->relid)), "T", ids);
 	sql_end(&sql);
 	stage->audit_alone = true;
-}
-
-void
-incoming_remove(const Stage *stage, List *ids)
-{
-	SqlScope	sql;
-
-	if (ids == NIL)
-		return;
-	sql_begin(&sql);
-	sql_avoid_nested_loops(&sql);
-	(void) sql_run(&sql,
-				   psprintf("DELETE FROM %s WHERE id IN (SELECT unnest($1))",
-							stage_sql(stage)), "T", ids);
-	sql_end(&sql);
 }

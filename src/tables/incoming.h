@@ -27,11 +27,9 @@ typedef struct IncomingRow
  * that from then on the outbox tells all there is to know of them.
  * incoming_rows: the staged rows with these ids, and their values of columns.
  * incoming_keep: the staged value of a column becomes what the table has.
- * incoming_remove: takes rows out of the stage.
  */
 extern void incoming_lock(const Stage *stage);
 extern List *incoming_rows(const Stage *stage, List *ids, List *columns);
 extern void incoming_keep(Stage *stage, const char *column, List *ids);
-extern void incoming_remove(const Stage *stage, List *ids);
 
 #endif							/* SYNC_INCOMING_H */

@@ -45,6 +45,7 @@
 #include "tables/guard.h"
 #include "tables/merge.h"
 #include "tables/relation.h"
+#include "tables/sql.h"
 
 #define STAGE_NAME		"_sync_stage"
 #define STAGE			"pg_temp." STAGE_NAME
@@ -166,6 +167,40 @@ stage_drop(Stage *stage)
 	drop_stage();
 	owner_end(&state);
 	stage->stage = InvalidOid;
+}
+
+List *
+stage_ids(Oid stage, List *among)
+{
+	SqlScope	sql;
+	List	   *ids;
+	char	   *all = psprintf("SELECT " ID_COLUMN " FROM %s",
+							   relation_sql(stage));
+
+	sql_begin_on(&sql, stage);
+	sql_avoid_nested_loops(&sql);
+	ids = sql_texts(&sql, among == NIL ? sql_run(&sql, all, "") :
+					sql_run(&sql, psprintf("%s WHERE " ID_COLUMN
+										   " IN (SELECT unnest($1))", all),
+							"T", among));
+	sql_end(&sql);
+	return ids;
+}
+
+void
+stage_remove(Oid stage, List *ids)
+{
+	SqlScope	sql;
+
+	if (ids == NIL)
+		return;
+	sql_begin_on(&sql, stage);
+	sql_avoid_nested_loops(&sql);
+	(void) sql_run(&sql,
+				   psprintf("DELETE FROM %s WHERE " ID_COLUMN
+							" IN (SELECT unnest($1))", relation_sql(stage)),
+				   "T", ids);
+	sql_end(&sql);
 }
 
 /*

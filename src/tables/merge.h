@@ -10,6 +10,8 @@
 #ifndef SYNC_MERGE_H
 #define SYNC_MERGE_H
 
+#include "datatype/timestamp.h"
+
 #include "load.h"
 
 typedef struct Stage
@@ -48,6 +50,9 @@ typedef struct MergeCounts
  * stage_load: rows of a source into the stage, columns in the stage's order.
  * Returns the number of rows; refused as in load.h.  May be called repeatedly.
  *
+ * stage_ids: the ids in a stage (List of char *), of these or, with NIL, all of
+ * them.  stage_remove: takes rows out of it.
+ *
  * stage_drop_same: takes out what the table has already, and returns how much
  * that was.  For tables that others write to: what is no longer in the stage
  * cannot overwrite what they write before the merge.  Whoever gives staged rows
@@ -83,6 +88,8 @@ typedef struct MergeCounts
  */
 extern Stage *stage_create(Oid relid, List *columns, const char *stamp);
 extern int64 stage_load(Stage *stage, RowSource *source, List **refused);
+extern List *stage_ids(Oid stage, List *among);
+extern void stage_remove(Oid stage, List *ids);
 extern int64 stage_drop_same(Stage *stage);
 extern void merge_stage(Stage *stage, bool mark, MergeCounts *counts,
 						List **refused);

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "tables/merge.h"
 #include "tables/outbox.h"
 #include "tables/relation.h"
 #include "tables/sql.h"
@@ -191,20 +192,14 @@ List *
 outbox_of_rows(Oid relid, Oid stage)
 {
 	SqlScope	sql;
-	List	   *changes;
-	char	   *statement;
+	bool		any;
 
-	statement = psprintf("SELECT" CHANGE_COLUMNS
-						 " FROM sync.change c WHERE c.relation = $1"
-						 " AND c.id IN (SELECT id FROM %s)"
-						 " ORDER BY c.id, c.seq",
-						 quote_qualified_identifier("pg_temp",
-													get_rel_name(stage)));
-	sql_begin(&sql);
-	sql_avoid_nested_loops(&sql);
-	changes = read_changes(&sql, sql_run(&sql, statement, "o", relid));
+	begin_reading_all(&sql);
+	any = sql_run(&sql,
+				  "SELECT FROM sync.change c WHERE " ANY_CHANGE
+				  " AND c.relation = $1 LIMIT 1", "o", relid) > 0;
 	sql_end(&sql);
-	return changes;
+	return any ? outbox_of_ids(relid, stage_ids(stage, NIL)) : NIL;
 }
 
 List *
@@ -243,23 +238,54 @@ outbox_change(int64 seq)
 	return changes == NIL ? NULL : (OutboxChange *) linitial(changes);
 }
 
+/* Rows that were updated, and of which nothing else waits or has been sent. */
+#define ONLY_UPDATED \
+	" FROM sync.change c WHERE c.relation = $1 GROUP BY c.id" \
+	" HAVING bool_and(c.operation = 'U' AND c.attempt IS NULL)"
+
+/* Of these rows those that the table does not have. */
+static List *
+missing_rows(Oid relid, List *ids)
+{
+	SqlScope	sql;
+	List	   *missing;
+
+	if (ids == NIL)
+		return NIL;
+	sql_begin_on(&sql, relid);
+	missing = sql_texts(&sql,
+						sql_run(&sql,
+								psprintf("SELECT u.id FROM unnest($1) AS u (id)"
+										 " WHERE NOT EXISTS"
+										 " (SELECT FROM %s t WHERE t.id = u.id)",
+										 relation_sql(relid)), "T", ids));
+	sql_end(&sql);
+	return missing;
+}
+
 List *
 outbox_of_gone(Oid relid)
 {
 	SqlScope	sql;
+	List	   *ids;
 	List	   *changes;
-	char	   *statement;
 
-	statement = psprintf("SELECT" CHANGE_COLUMNS " FROM"
-						 " (SELECT c.*, bool_or(c.operation <> 'U'"
-						 " OR c.attempt IS NOT NULL) OVER w AS other"
-						 " FROM sync.change c WHERE c.relation = $1"
-						 " WINDOW w AS (PARTITION BY c.id)) AS c"
-						 " WHERE NOT c.other AND NOT EXISTS"
-						 " (SELECT FROM %s t WHERE t.id = c.id)"
-						 " ORDER BY c.id, c.seq", relation_sql(relid));
 	sql_begin(&sql);
-	changes = read_changes(&sql, sql_run(&sql, statement, "o", relid));
+	ids = sql_texts(&sql, sql_run(&sql, "SELECT c.id" ONLY_UPDATED, "o",
+								  relid));
+	sql_end(&sql);
+	ids = missing_rows(relid, ids);
+	if (ids == NIL)
+		return NIL;
+	sql_begin(&sql);
+	sql_avoid_nested_loops(&sql);
+	changes = read_changes(&sql, sql_run(&sql,
+										 "SELECT" CHANGE_COLUMNS
+										 " FROM sync.change c WHERE c.relation = $1"
+										 " AND c.id IN (SELECT unnest($2))"
+										 " AND c.id IN (SELECT c.id" ONLY_UPDATED ")"
+										 " ORDER BY c.id, c.seq",
+										 "oT", relid, ids));
 	sql_end(&sql);
 	return changes;
 }
@@ -268,20 +294,17 @@ List *
 outbox_dangling(List *ids)
 {
 	SqlScope	sql;
-	List	   *dangling = NIL;
-	uint64		n;
+	List	   *dangling;
 
 	sql_begin(&sql);
-	n = sql_run(&sql,
-				"SELECT CASE WHEN EXISTS"
-				" (SELECT FROM sync.change c WHERE c.id = u.id)"
-				" OR EXISTS (SELECT FROM sync.local_id l"
-				" WHERE l.provisional = u.id) THEN NULL ELSE u.id END"
-				" FROM unnest($1) WITH ORDINALITY AS u (id, n)"
-				" ORDER BY u.n", "T", ids);
-	MemoryContextSwitchTo(sql.caller);
-	for (uint64 i = 0; i < n; i++)
-		dangling = lappend(dangling, sql_text(&sql, i, 1));
+	dangling = sql_texts(&sql,
+						 sql_run(&sql,
+								 "SELECT CASE WHEN EXISTS"
+								 " (SELECT FROM sync.change c WHERE c.id = u.id)"
+								 " OR EXISTS (SELECT FROM sync.local_id l"
+								 " WHERE l.provisional = u.id) THEN NULL ELSE u.id END"
+								 " FROM unnest($1) WITH ORDINALITY AS u (id, n)"
+								 " ORDER BY u.n", "T", ids));
 	sql_end(&sql);
 	return dangling;
 }

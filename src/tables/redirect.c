@@ -56,6 +56,7 @@ write_contact(void *arg)
 					 " AND c.id = l.convertedcontactid",
 					 relation_sql(r->lead->relid));
 	values[0] = CStringGetTextDatum(r->id);
+	check_constraints_at_once();
 	owner_begin(relation_owner(r->contact->relid), &state);
 	r->changed = relation_run_args(sql.data, 1, types, values);
 	owner_end(&state);

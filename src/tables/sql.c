@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * sql.c
- *	  Running SQL on the extension's own tables, with typed parameters.
+ *	  Running SQL with typed parameters: on the extension's own tables, or on
+ *	  a synced one.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -27,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "tables/relation.h"
 #include "tables/sql.h"
 
 #define SQL_MAX_PARAMS	32
@@ -71,16 +73,16 @@ extension_owner(void)
 	return owner;
 }
 
-void
-sql_begin(SqlScope *scope)
+static void
+begin_as(SqlScope *scope, Oid user, int restriction)
 {
 	scope->caller = CurrentMemoryContext;
+	scope->latest = false;
 	scope->pushed_snapshot = !ActiveSnapshotSet();
 	if (scope->pushed_snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
 	GetUserIdAndSecContext(&scope->user, &scope->sec_context);
-	SetUserIdAndSecContext(extension_owner(),
-						   scope->sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(user, scope->sec_context | restriction);
 	scope->guc_level = NewGUCNestLevel();
 	set_empty_search_path();
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -88,11 +90,22 @@ sql_begin(SqlScope *scope)
 }
 
 void
+sql_begin(SqlScope *scope)
+{
+	begin_as(scope, extension_owner(), SECURITY_LOCAL_USERID_CHANGE);
+}
+
+void
+sql_begin_on(SqlScope *scope, Oid relid)
+{
+	begin_as(scope, relation_owner(relid), SECURITY_RESTRICTED_OPERATION);
+}
+
+void
 sql_begin_latest(SqlScope *scope)
 {
-	PushActiveSnapshot(GetLatestSnapshot());
 	sql_begin(scope);
-	scope->pushed_snapshot = true;
+	scope->latest = true;
 }
 
 void
@@ -306,9 +319,12 @@ sql_run(SqlScope *scope, const char *statement, const char *types,...)
 		plan = prepare(statement, n, argtypes);
 		keep_plan(statement, types, plan);
 	}
-	rc = SPI_execute_plan(plan, values, nulls, false, 0);
+	/* SPI asks for the transaction's snapshot unless it is given another. */
+	rc = SPI_execute_snapshot(plan, values, nulls,
+							  scope->latest ? GetLatestSnapshot() : InvalidSnapshot,
+							  InvalidSnapshot, scope->latest, true, 0);
 	if (rc < 0)
-		elog(ERROR, "SPI_execute_plan failed: %s",
+		elog(ERROR, "SPI_execute_snapshot failed: %s",
 			 SPI_result_code_string(rc));
 	return SPI_processed;
 }
@@ -367,6 +383,18 @@ sql_time(SqlScope *scope, uint64 row, int column)
 	Datum		value = column_datum(row, column, &null);
 
 	return null ? 0 : DatumGetTimestampTz(value);
+}
+
+List *
+sql_texts(SqlScope *scope, uint64 n)
+{
+	List	   *texts = NIL;
+	MemoryContext old = MemoryContextSwitchTo(scope->caller);
+
+	for (uint64 i = 0; i < n; i++)
+		texts = lappend(texts, sql_text(scope, i, 1));
+	MemoryContextSwitchTo(old);
+	return texts;
 }
 
 /* A text[] column as List of char *; NIL for null. */

@@ -1,11 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * sql.h
- *	  Running SQL on the extension's own tables, with typed parameters.
+ *	  Running SQL with typed parameters: on the extension's own tables, or on
+ *	  a synced one.
  *
- * Statements run between sql_begin and sql_end: SPI is connected, the user is
- * the owner of the extension's tables (callers need no rights on them), and
+ * Statements run between sql_begin and sql_end: SPI is connected, and
  * search_path is empty, so that nobody's operators or functions are picked up.
+ *
+ * After sql_begin the user is the owner of the extension's tables, who is a
+ * superuser, and callers need no rights on them.  So these statements must not
+ * name a synced table or a stage: the planner alone runs code that their owner
+ * wrote (expressions of indexes and statistics).  Those are for sql_begin_on,
+ * and what one kind of statement found goes to the other in arrays.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -23,16 +29,21 @@ typedef struct SqlScope
 	int			sec_context;
 	int			guc_level;
 	bool		pushed_snapshot;
+	bool		latest;
 	MemoryContext caller;		/* results are copied here */
 } SqlScope;
 
 /*
  * sql_begin needs an open transaction.  On error, transaction or
  * subtransaction abort undoes what sql_end would have undone.
- * sql_begin_latest: statements see what others have committed until now, also
- * in a REPEATABLE READ transaction (for what background workers report back).
+ * sql_begin_on: as the owner of this table, in a security-restricted operation,
+ * for statements on it and on its stage.
+ * sql_begin_latest: statements that only read see what others have committed
+ * until now, also in a REPEATABLE READ transaction (for what background workers
+ * report back).
  */
 extern void sql_begin(SqlScope *scope);
+extern void sql_begin_on(SqlScope *scope, Oid relid);
 extern void sql_begin_latest(SqlScope *scope);
 extern void sql_end(SqlScope *scope);
 
@@ -65,11 +76,15 @@ extern void sql_prefer_indexes(SqlScope *scope);
 extern uint64 sql_run(SqlScope *scope, const char *statement,
 					  const char *types,...);
 
-/* Columns (from 1) of the rows that the latest sql_run returned. */
+/*
+ * Columns (from 1) of the rows that the latest sql_run returned, in the
+ * caller's memory; sql_texts: the first column of all n rows, NULL for null.
+ */
 extern char *sql_text(SqlScope *scope, uint64 row, int column);
 extern bool sql_bool(SqlScope *scope, uint64 row, int column);
 extern int64 sql_int(SqlScope *scope, uint64 row, int column);
 extern TimestampTz sql_time(SqlScope *scope, uint64 row, int column);
+extern List *sql_texts(SqlScope *scope, uint64 n);
 extern List *sql_list(SqlScope *scope, uint64 row, int column);
 extern bool sql_is_null(SqlScope *scope, uint64 row, int column);
 

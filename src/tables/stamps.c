@@ -16,17 +16,6 @@
 #include "tables/sql.h"
 #include "tables/stamps.h"
 
-static List *
-read_column(SqlScope *sql, uint64 n)
-{
-	List	   *texts = NIL;
-
-	MemoryContextSwitchTo(sql->caller);
-	for (uint64 i = 0; i < n; i++)
-		texts = lappend(texts, sql_text(sql, i, 1));
-	return texts;
-}
-
 List *
 stamps_differing(Oid relid, const char *stamp, List *found, List *stamps)
 {
@@ -35,15 +24,15 @@ stamps_differing(Oid relid, const char *stamp, List *found, List *stamps)
 
 	if (found == NIL)
 		return NIL;
-	sql_begin(&sql);
-	result = read_column(&sql,
-						 sql_run(&sql,
-								 psprintf("SELECT u.i FROM unnest($1, $2) AS u (i, s)"
-										  " LEFT JOIN %s t ON t.id = u.i"
-										  " WHERE t.%s IS DISTINCT FROM u.s::timestamptz",
-										  relation_sql(relid),
-										  quote_identifier(stamp)),
-								 "TT", found, stamps));
+	sql_begin_on(&sql, relid);
+	result = sql_texts(&sql,
+					   sql_run(&sql,
+							   psprintf("SELECT u.i FROM unnest($1, $2) AS u (i, s)"
+										" LEFT JOIN %s t ON t.id = u.i"
+										" WHERE t.%s IS DISTINCT FROM u.s::timestamptz",
+										relation_sql(relid),
+										quote_identifier(stamp)),
+							   "TT", found, stamps));
 	sql_end(&sql);
 	return result;
 }
@@ -56,16 +45,16 @@ stamps_column(Oid relid, const char *column, List *ids)
 
 	if (ids == NIL)
 		return NIL;
-	sql_begin(&sql);
-	result = read_column(&sql,
-						 sql_run(&sql,
-								 psprintf("SELECT t.%s FROM unnest($1)"
-										  " WITH ORDINALITY AS u (i, n)"
-										  " LEFT JOIN %s t ON t.id = u.i"
-										  " ORDER BY u.n",
-										  quote_identifier(column),
-										  relation_sql(relid)),
-								 "T", ids));
+	sql_begin_on(&sql, relid);
+	result = sql_texts(&sql,
+					   sql_run(&sql,
+							   psprintf("SELECT t.%s FROM unnest($1)"
+										" WITH ORDINALITY AS u (i, n)"
+										" LEFT JOIN %s t ON t.id = u.i"
+										" ORDER BY u.n",
+										quote_identifier(column),
+										relation_sql(relid)),
+							   "T", ids));
 	sql_end(&sql);
 	return result;
 }

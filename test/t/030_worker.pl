@@ -25,6 +25,13 @@ $org->post('/clock', { step_seconds => 61 });
 wait_for($node, q{SELECT count(*) = 1 FROM acme.lead WHERE lastname = 'Self'},
     'a change arrives by itself');
 
+# What it did can be seen in a transaction that keeps its snapshot.
+like($node->safe_psql('postgres', q{
+    BEGIN ISOLATION LEVEL REPEATABLE READ;
+    SELECT FROM acme.lead LIMIT 0;
+    SELECT operation, outcome FROM sync.now('acme', 'Lead') WHERE object = 'Lead';
+    COMMIT}), qr/^pull\|done$/m, 'sync.now within REPEATABLE READ');
+
 # A second database with a server of its own, whose name needs quotes.
 $node->safe_psql('postgres', 'CREATE DATABASE second');
 $node->safe_psql('second', 'CREATE EXTENSION sync');

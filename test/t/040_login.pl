@@ -29,6 +29,18 @@ for my $auth (qw(jwt client_credentials refresh_token password))
     is(logins(), 1, 'uses the same login');
 }
 
+# A transaction that keeps its snapshot sees what the login brought, which is
+# done by another process.
+foreach my $level ('REPEATABLE READ', 'SERIALIZABLE')
+{
+    $node->safe_psql('postgres', 'DELETE FROM sync.session');
+    is($node->safe_psql('postgres', qq{
+        BEGIN ISOLATION LEVEL $level;
+        SELECT FROM sync.server LIMIT 0;
+        SELECT soql->>'Id' IS NOT NULL FROM sync.soql('jwt', 'SELECT Id FROM Lead LIMIT 1') soql;
+        COMMIT}), 't', "a login within $level");
+}
+
 # A session that ends is renewed once, unseen.
 $org->calls_mark;
 $org->post('/expire');

@@ -6,8 +6,9 @@ use strict;
 use warnings;
 use SyncTest;
 use Test::More;
+use WayOut;
 
-my $org = Org->start(leads => 200);
+my $org = Org->start(leads => 200, contacts => 40);
 my $node = sync_node('main');
 
 $node->safe_psql('postgres', q{
@@ -97,6 +98,114 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_roles WHERE rolname = 
 $node->safe_psql('postgres', as_role('owner', 'DROP TRIGGER seen ON acme.lead'));
 $node->psql('postgres', q{SELECT * FROM sync.now('acme')});
 same_rows($node, $org, 'acme', 'Lead', 'without the trigger', fields => ['LastName']);
+
+# Nor by what runs while a statement on the table is only planned: index
+# expressions, and from PostgreSQL 14 on those of statistics, which are evaluated each time.
+# One of the table's is put on the stage, too.  Whoever runs it is noted, and
+# with which statement; superusers leave the tables alone meanwhile.
+$node->safe_psql('postgres', as_role('owner', q{SELECT sync.enable('acme', ARRAY['Contact'])}));
+wait_live($node, 'acme', what => 'contacts are there');
+my $statistics = $node->pg_version >= 14;
+my $stage = $statistics ? q{
+        IF to_regclass('pg_temp._sync_stage') IS NOT NULL THEN
+            CREATE STATISTICS IF NOT EXISTS acme.of_stage ON id, (acme.planned(id)), (acme.planned('1'))
+                FROM pg_temp._sync_stage;
+        END IF;} : '';
+$node->safe_psql('postgres', as_role('owner', qq{
+    CREATE TABLE acme.planner (who text, context text);
+    GRANT INSERT ON acme.planner TO PUBLIC;
+    CREATE FUNCTION acme.note() RETURNS text LANGUAGE plpgsql AS \$f\$
+    DECLARE
+        stack text;
+    BEGIN
+        GET DIAGNOSTICS stack = PG_CONTEXT;
+        INSERT INTO acme.planner VALUES (current_user, stack);
+        $stage
+        RETURN current_user;
+    END \$f\$;
+    CREATE FUNCTION acme.planned(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS \$f\$
+    BEGIN
+        IF \$1 = '1' THEN
+            PERFORM acme.note();
+        END IF;
+        RETURN \$1;
+    END \$f\$}));
+foreach my $table (qw(lead contact))
+{
+    $node->safe_psql('postgres', as_role('owner', "CREATE INDEX ON acme.$table ((acme.planned('1')), (acme.planned(id)))"));
+    $node->safe_psql('postgres', as_role('owner',
+        "CREATE STATISTICS acme.of_$table ON id, (acme.planned('1')) FROM acme.$table")) if $statistics;
+}
+
+sub as_owner { return $node->safe_psql('postgres', as_role('owner', $_[0])) }
+
+# Changes go out: updates, updates under a condition, new rows below others, and
+# new rows take their ids.
+my @contacts = split /\n/, as_owner('SELECT id FROM acme.contact ORDER BY id');
+as_owner(qq{UPDATE acme.contact SET title = 'planned' WHERE id = '$contacts[0]'});
+went_out($node, 'an update goes out');
+as_owner(q{SELECT sync.set('acme', 'Contact', 'unmodified_since', 'on')});
+as_owner(qq{UPDATE acme.contact SET title = 'under a condition' WHERE id = '$contacts[1]'});
+went_out($node, 'one under a condition, too');
+as_owner(q{SELECT sync.set('acme', 'Contact', 'unmodified_since', 'off')});
+as_owner(qq{INSERT INTO acme.contact (lastname, accountid, reportstoid)
+    SELECT 'Planned ' || i, (SELECT accountid FROM acme.contact WHERE id = '$contacts[0]'), '$contacts[0]'
+    FROM generate_series(1, 3) i;
+    UPDATE acme.contact SET title = 'below others' WHERE accountid IS NOT NULL});
+went_out($node, 'so do new rows');
+
+# What comes in meets changes that wait: another value, a deletion.
+sync_now($node, 'acme');
+hold($node);
+as_owner(qq{UPDATE acme.contact SET title = 'ours', phone = '1' WHERE id = '$contacts[2]';
+    UPDATE acme.contact SET title = 'ours' WHERE id = '$contacts[3]'});
+$org->update('Contact', { Id => $contacts[2], Title => 'theirs', Department => 'theirs' });
+$org->delete('Contact', $contacts[3]);
+let_go($node);
+sync_now($node, 'acme');
+is(as_owner(qq{SELECT title, phone, department FROM acme.contact WHERE id = '$contacts[2]'}), 'theirs|1|theirs',
+    'both sides of a row that was changed on both');
+
+# A lead was converted: its change goes on to the contact, where constraints of
+# the owner's that wait for the commit are checked before.
+as_owner(q{
+    CREATE FUNCTION acme.at_commit() RETURNS trigger LANGUAGE plpgsql AS $f$
+    BEGIN
+        PERFORM acme.note();
+        RETURN NULL;
+    END $f$;
+    CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON acme.contact DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW WHEN (NEW.title = 'Converted') EXECUTE FUNCTION acme.at_commit()});
+my $lead = as_owner(q{SELECT min(id) FROM acme.lead WHERE NOT isconverted});
+hold($node);
+as_owner(qq{UPDATE acme.lead SET title = 'Converted' WHERE id = '$lead'});
+$org->dml(op => 'convert', object => 'Lead', records => [ { leadId => $lead } ]);
+let_go($node, 'a change of a converted lead goes on');
+is($org->count('Contact', q{Title = 'Converted'}), 1, 'to its contact, which has a deferred constraint');
+like(as_owner(q{SELECT string_agg(context, '') FROM acme.planner}), qr/at_commit/, 'which was checked');
+
+# A change that was refused, of a row that is deleted there
+my $fault = $org->fault({ record => $contacts[5] },
+    { record_error => { statusCode => 'FIELD_CUSTOM_VALIDATION_EXCEPTION', message => 'not so' } });
+as_owner(qq{UPDATE acme.contact SET title = 'refused' WHERE id = '$contacts[5]'});
+wait_for($node, qq{SELECT count(*) = 1 FROM sync.outbox WHERE state = 'refused' AND record = '$contacts[5]'}, 'a change is refused');
+$org->delete('Contact', $contacts[5]);
+sync_now($node, 'acme');
+is(sql($node, 'SELECT count(*) FROM sync.outbox'), 0, 'and given up with its row');
+
+# An attempt whose answer never comes
+as_owner(q{ALTER SERVER acme OPTIONS (ADD timeout '2 s')});
+$fault = $org->fault({ kind => 'collections', method => 'POST' }, { hang => 60 });
+as_owner(q{INSERT INTO acme.contact (lastname) VALUES ('In doubt')});
+wait_for($node, q{SELECT count(*) = 1 FROM sync.attempt WHERE in_doubt IS NOT NULL}, 'an answer is lost');
+$org->update('Contact', { Id => $contacts[4], Title => 'meanwhile' });
+sync_now($node, 'acme');
+is(as_owner(qq{SELECT title FROM acme.contact WHERE id = '$contacts[4]'}), 'meanwhile', 'a pull while records are in doubt');
+
+my $met = as_owner(q{SELECT count(DISTINCT context) FROM acme.planner});
+cmp_ok($met, '>', $statistics ? 15 : 0, "statements that were planned ran the owner's code ($met)");
+is(as_owner(q{SELECT DISTINCT who || E'\n' || context FROM acme.planner WHERE who <> 'owner'}), '',
+    'as the owner, all of them');
 
 # Names that are taken by something else.
 $node->safe_psql('postgres', q{CREATE SCHEMA taken; CREATE TABLE taken.lead (x int); CREATE VIEW taken.campaign AS SELECT 1 AS a});

@@ -1,0 +1,467 @@
+/*-------------------------------------------------------------------------
+ *
+ * push_send.c
+ *	  Rows in calls, and what is done about calls that are refused.
+ *
+ * Rows of one object and verb go together, those that lock the same parent next
+ * to each other, and calls that would lock the same one after another.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "mapping.h"
+#include "push.h"
+#include "step.h"
+#include "tables/stamps.h"
+
+/* Rows that were refused for a lock or a limit go in smaller calls. */
+#define RETRY_CALL_ROWS		20
+
+/* A conditional write is one subrequest of a Composite call. */
+#define CONDITIONAL_CALL_ROWS	25
+
+static WriteVerb
+verb_of(const PushRow *row)
+{
+	const char *external_id = row->target->object->external_id;
+
+	if (row->change->operation == NET_DELETE)
+		return WRITE_DELETE;
+	if (row->change->operation == NET_UPDATE)
+		return WRITE_UPDATE;
+	if (external_id)
+	{
+		NetField   *field = fold_field(row->change,
+									   mapping_lower(external_id));
+
+		if (field && field->raw)
+			return WRITE_UPSERT;
+	}
+	return WRITE_CREATE;
+}
+
+static void
+fill_record(PushRow *row)
+{
+	WriteRecord *record = &row->record;
+	ListCell   *lc;
+
+	memset(record, 0, sizeof(WriteRecord));
+	record->object = row->target->object->object;
+	if (row->change->operation != NET_INSERT)
+		record->id = row->change->id;
+	if (row->change->operation == NET_DELETE)
+		return;
+	record->fields = palloc0(sizeof(WriteField) *
+							 Max(list_length(row->change->fields), 1));
+	foreach(lc, row->change->fields)
+	{
+		NetField   *net = (NetField *) lfirst(lc);
+		SyncField  *field = push_field(row->target, net->column);
+
+		record->fields[record->nfields].name = field->field;
+		record->fields[record->nfields].value = net->raw;
+		record->fields[record->nfields].bare = net->bare;
+		record->nfields++;
+	}
+}
+
+static int
+max_rows_of_call(const PushRow *row, WriteVerb verb)
+{
+	if (verb == WRITE_UPDATE && row->target->object->unmodified_since)
+		return CONDITIONAL_CALL_ROWS;
+	return row->change->attempts > 0 ? RETRY_CALL_ROWS :
+		COLLECTION_MAX_RECORDS;
+}
+
+/*
+ * A call that the rows of one verb, object and size go into until it is full.
+ * Upserts need one object; others could be mixed, but objects rarely come
+ * together.
+ */
+typedef struct PushCall
+{
+	WriteVerb	verb;
+	PushObject *target;
+	int			max_rows;
+	List	   *rows;			/* of PushRow * */
+	int64		attempt;		/* 0 = none recorded */
+	WriteCall	call;
+} PushCall;
+
+static int
+compare_rows(const ListCell *a, const ListCell *b)
+{
+	const PushRow *x = (const PushRow *) lfirst(a);
+	const PushRow *y = (const PushRow *) lfirst(b);
+
+	if (x->parent == NULL || y->parent == NULL)
+		return (y->parent == NULL) - (x->parent == NULL);
+	return strcmp(x->parent, y->parent);
+}
+
+/* Which record each write locks, where the change itself does not say. */
+static void
+fill_parents(List *rows, PushObject *target)
+{
+	List	   *ids = NIL;
+	List	   *parents;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (target->parent == NULL)
+		return;
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+		NetField   *net = fold_field(row->change, target->parent->attname);
+
+		ids = lappend(ids, row->change->id);
+		row->parent = net ? net->raw : NULL;
+	}
+	step_begin();
+	parents = stamps_column(target->object->relid, target->parent->attname,
+							ids);
+	step_end();
+	forboth(lc, rows, lc2, parents)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->parent == NULL)
+			row->parent = (char *) lfirst(lc2);
+	}
+}
+
+/* Rows of one verb and object, cut into calls. */
+static List *
+cut_into_calls(List *rows, WriteVerb verb, PushObject *target)
+{
+	List	   *calls = NIL;
+	PushCall   *call = NULL;
+	ListCell   *lc;
+
+	fill_parents(rows, target);
+	list_sort(rows, compare_rows);
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+		int			max_rows = max_rows_of_call(row, verb);
+
+		if (call == NULL || list_length(call->rows) >= call->max_rows ||
+			call->max_rows != max_rows)
+		{
+			call = palloc0(sizeof(PushCall));
+			call->verb = verb;
+			call->target = target;
+			call->max_rows = max_rows;
+			calls = lappend(calls, call);
+		}
+		call->rows = lappend(call->rows, row);
+	}
+	return calls;
+}
+
+static void
+prepare_call(Push *push, PushCall *call)
+{
+	int			n = 0;
+	ListCell   *lc;
+
+	memset(&call->call, 0, sizeof(WriteCall));
+	call->call.verb = call->verb;
+	call->call.external_id = call->target->object->external_id;
+	call->call.records = palloc(sizeof(WriteRecord *) *
+								list_length(call->rows));
+	foreach(lc, call->rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		fill_record(row);
+		call->call.records[n++] = &row->record;
+	}
+	call->call.nrecords = n;
+}
+
+static void
+fill_conditions(PushCall *call)
+{
+	List	   *ids = NIL;
+	List	   *times;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	if (call->verb != WRITE_UPDATE || !call->target->object->unmodified_since)
+		return;
+	foreach(lc, call->rows)
+		ids = lappend(ids, ((PushRow *) lfirst(lc))->change->id);
+	step_begin();
+	times = stamps_column(call->target->object->relid, "lastmodifieddate",
+						  ids);
+	step_end();
+	forboth(lc, call->rows, lc2, times)
+	{
+		if (lfirst(lc2))
+			((PushRow *) lfirst(lc))->record.unmodified_since =
+				stamps_parse((char *) lfirst(lc2));
+	}
+}
+
+/*
+ * Before anything is sent that can't be repeated blindly, or that a later delete
+ * must not undo here alone.
+ */
+static void
+record_attempts(Push *push, List *calls)
+{
+	ListCell   *lc;
+
+	step_begin();
+	foreach(lc, calls)
+	{
+		PushCall   *call = (PushCall *) lfirst(lc);
+		int64	   *seqs;
+		int			n;
+
+		if (call->verb != WRITE_CREATE && call->verb != WRITE_UPSERT)
+			continue;
+		seqs = push_numbers(call->rows, &n);
+		call->attempt = attempt_begin(push->server,
+									  call->target->object->object,
+									  call->verb == WRITE_CREATE ? "create" : "upsert",
+									  api_now(push->org->api));
+		outbox_sent(seqs, n, call->attempt);
+	}
+	step_end();
+}
+
+/*
+ * The call as a whole was refused for what stands in it: halves tell which row
+ * it is.  A row that stands alone has the call's refusal for its own.
+ */
+static List *
+halves_of(PushCall *call)
+{
+	List	   *halves = NIL;
+	int			n = list_length(call->rows);
+	int			i = 0;
+	ListCell   *lc;
+	PushCall   *half[2];
+
+	for (int k = 0; k < 2; k++)
+	{
+		half[k] = palloc0(sizeof(PushCall));
+		half[k]->verb = call->verb;
+		half[k]->target = call->target;
+		half[k]->max_rows = call->max_rows;
+		halves = lappend(halves, half[k]);
+	}
+	foreach(lc, call->rows)
+	{
+		PushCall   *target = half[i++ < n / 2 ? 0 : 1];
+
+		target->rows = lappend(target->rows, lfirst(lc));
+	}
+	return halves;
+}
+
+static void
+take_refusal(PushCall *call)
+{
+	ListCell   *lc;
+
+	foreach(lc, call->rows)
+	{
+		WriteRecord *record = &((PushRow *) lfirst(lc))->record;
+
+		record->answered = true;
+		record->success = false;
+		record->code = pstrdup(call->call.refusal.code);
+		record->message = call->call.refusal.message;
+		record->refusal = call->call.refusal.refusal == API_TRANSIENT
+			? RECORD_RETRY : RECORD_PARK;
+	}
+}
+
+/*
+ * The call as a whole was refused, and nothing done.  Returns calls to be sent
+ * instead; NIL with *settled = false if the rows have to take the refusal.
+ */
+static List *
+finish_refused(Push *push, PushCall *call, bool *settled)
+{
+	ApiRefusal	refusal = call->call.refusal.refusal;
+
+	*settled = true;
+	if (refusal == API_LIMIT || refusal == API_LOGIN ||
+		(refusal == API_SCHEMA && !push->evolved) ||
+		(refusal != API_TRANSIENT && list_length(call->rows) > 1))
+	{
+		step_begin();
+		push_give_back(call->rows, call->attempt);
+		step_end();
+	}
+	else
+	{
+		take_refusal(call);
+		*settled = false;
+		return NIL;
+	}
+	if (refusal == API_SCHEMA && !push->evolved)
+	{
+		push_evolve(push, call->target->object);
+		return NIL;
+	}
+	if (refusal == API_LIMIT || refusal == API_LOGIN)
+	{
+		api_take_error(push->org->api, &call->call.refusal);
+		api_raise(push->org->api, "could not send changes to Salesforce");
+	}
+	return halves_of(call);
+}
+
+/* What a call came to; returns calls to be sent instead of it. */
+static List *
+finish_call(Push *push, PushCall *call)
+{
+	bool		in_doubt = !call->call.answered && !call->call.refused;
+
+	if (call->call.refused)
+	{
+		bool		settled;
+		List	   *instead = finish_refused(push, call, &settled);
+
+		if (settled)
+			return instead;
+	}
+	push_bring_contacts(push, call->rows);
+	step_begin();
+	if (in_doubt && call->attempt)
+		attempt_in_doubt(call->attempt, call->call.in_doubt_now);
+	else
+		push_note_outcomes(push, call->rows, call->attempt);
+	step_end();
+	return NIL;
+}
+
+/* Calls that can be in flight together: no two of them lock the same parent. */
+static List *
+next_flight(List **calls)
+{
+	List	   *flight = NIL;
+	List	   *left = NIL;
+	const char *last = NULL;
+	ListCell   *lc;
+
+	foreach(lc, *calls)
+	{
+		PushCall   *call = (PushCall *) lfirst(lc);
+		const char *first = ((PushRow *) linitial(call->rows))->parent;
+
+		if (list_length(flight) >= push_concurrency ||
+			(last && first && strcmp(last, first) == 0))
+		{
+			left = lappend(left, call);
+			continue;
+		}
+		flight = lappend(flight, call);
+		last = ((PushRow *) llast(call->rows))->parent;
+	}
+	*calls = left;
+	return flight;
+}
+
+static void
+send_calls(Push *push, List *calls)
+{
+	while (calls != NIL)
+	{
+		List	   *flight = next_flight(&calls);
+		WriteCall  *writes = palloc(sizeof(WriteCall) * list_length(flight));
+		int			n = 0;
+		ListCell   *lc;
+
+		foreach(lc, flight)
+		{
+			prepare_call(push, (PushCall *) lfirst(lc));
+			fill_conditions((PushCall *) lfirst(lc));
+			writes[n++] = ((PushCall *) lfirst(lc))->call;
+		}
+		record_attempts(push, flight);
+		collections_write(push->org->api, writes, n);
+		n = 0;
+		foreach(lc, flight)
+		{
+			PushCall   *call = (PushCall *) lfirst(lc);
+
+			call->call = writes[n++];
+			calls = list_concat(finish_call(push, call), calls);
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Sends the rows of an attempt again. */
+void
+push_repeat(Push *push, PushObject *target, WriteVerb verb, List *rows,
+			int64 attempt)
+{
+	PushCall	call = {0};
+
+	call.verb = verb;
+	call.target = target;
+	call.rows = rows;
+	call.attempt = attempt;
+	prepare_call(push, &call);
+	collections_write(push->org->api, &call.call, 1);
+	(void) finish_call(push, &call);
+}
+
+/* The rows of the first one's verb and object; the others stay in *rows. */
+static List *
+take_group(List **rows)
+{
+	PushRow    *first = (PushRow *) linitial(*rows);
+	WriteVerb	verb = verb_of(first);
+	List	   *group = NIL;
+	List	   *others = NIL;
+	ListCell   *lc;
+
+	foreach(lc, *rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->target == first->target && verb_of(row) == verb)
+			group = lappend(group, row);
+		else
+			others = lappend(others, row);
+	}
+	*rows = others;
+	return group;
+}
+
+void
+push_send(Push *push, List *rows)
+{
+	List	   *calls = NIL;
+
+	while (rows != NIL)
+	{
+		List	   *group = take_group(&rows);
+		PushObject *target = ((PushRow *) linitial(group))->target;
+		WriteVerb	verb = verb_of((PushRow *) linitial(group));
+
+		if (list_length(group) > push_bulk_threshold &&
+			!(verb == WRITE_UPDATE && target->object->unmodified_since))
+			group = push_by_bulk(push, target, verb, group);
+		if (group != NIL)
+			calls = list_concat(calls, cut_into_calls(group, verb, target));
+	}
+	send_calls(push, calls);
+}
