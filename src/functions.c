@@ -491,7 +491,7 @@ set_where(const ServerOptions *server, SyncObject *object, const char *value)
 		org_close(org);
 	}
 	set_column(object, "filter", "", value && value[0] ? value : NULL);
-	evolve_copy_again(object);
+	evolve_filter_changed(object);
 }
 
 /* One of the words; NULL: the default, the first of them. */
@@ -917,6 +917,9 @@ return_log(RowsOut *out, int64 run)
 	const char **values = palloc(sizeof(char *) * out->desc->natts);
 
 	sql_begin_latest(&sql);
+	/* Moments are read again as they were written, whatever the session's zone. */
+	(void) set_config_option("DateStyle", "ISO", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	n = sql_run(&sql, "SELECT * FROM sync.log WHERE run = $1 ORDER BY seq",
 				"l", run);
 	for (uint64 i = 0; i < n; i++)
