@@ -272,9 +272,10 @@ worker_wake_for_changes(Oid serverid)
 		CacheRegisterRelcacheCallback(forget_pid, (Datum) 0);
 	if (known_server != serverid)
 	{
+		/* What comes in while it is read counts. */
 		worker_relid = catalog_worker_table();
-		known_pid = catalog_worker_pid(serverid);
 		known_server = serverid;
+		known_pid = catalog_worker_pid(serverid);
 	}
 	add_wake(serverid, "", known_pid, false);
 }

@@ -209,13 +209,18 @@ catalog_object(const char *server, const char *name)
 	return object;
 }
 
+/*
+ * What is kept for a session (capture.c, worker.c) until an invalidation comes
+ * is read as it is now, whatever the snapshot of the transaction; so are the
+ * fields, and the worker's pid.
+ */
 SyncObject *
 catalog_object_by_relid(Oid relid)
 {
 	SqlScope	sql;
 	SyncObject *object = NULL;
 
-	sql_begin(&sql);
+	sql_begin_latest(&sql);
 	if (sql_run(&sql, OBJECT_COLUMNS " AND o.relation = $1", "o", relid) > 0)
 		object = object_from_row(&sql, 0);
 	sql_end(&sql);
@@ -288,7 +293,7 @@ catalog_fields(const SyncObject *object)
 	List	   *fields = NIL;
 	uint64		n;
 
-	sql_begin(&sql);
+	sql_begin_latest(&sql);
 	n = sql_run(&sql,
 				"SELECT field, attname, type, label, length, digits,"
 				" precision, scale, nillable, createable, updateable,"
@@ -828,7 +833,7 @@ catalog_worker_pid(Oid serverid)
 	SqlScope	sql;
 	int			pid = 0;
 
-	sql_begin(&sql);
+	sql_begin_latest(&sql);
 	if (sql_run(&sql, "SELECT pid FROM sync.worker WHERE serverid = $1",
 				"o", serverid) > 0)
 		pid = (int) sql_int(&sql, 0, 1);
