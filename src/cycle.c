@@ -507,8 +507,8 @@ cycle_check_budget(const Cycle *cycle)
 
 	if (!budget_is_used(cycle, &ours, &limit))
 		return;
-	(void) api_call(cycle->org->api, API_KIND_OTHER, "GET", "/limits", NIL,
-					NULL);
+	(void) api_call_json(cycle->org->api, API_KIND_OTHER, "GET", "/limits",
+						 NIL, NULL);
 	(void) cycle_count_calls(cycle->org);
 	if (!budget_is_used(cycle, &ours, &limit))
 		return;
