@@ -15,6 +15,8 @@ EXTVERSION = $(shell sed -n "s/default_version = '\(.*\)'/\1/p" sync.control)
 OBJS = \
 	src/sync.o \
 	src/worker.o \
+	src/launcher.o \
+	src/wake.o \
 	src/functions.o \
 	src/rows.o \
 	src/ask.o \

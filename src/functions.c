@@ -37,6 +37,7 @@
 #include "tables/identity.h"
 #include "tables/outbox.h"
 #include "tables/sql.h"
+#include "wake.h"
 #include "worker.h"
 
 PG_FUNCTION_INFO_V1(sync_enable);
