@@ -25,7 +25,9 @@ COMMENT ON FOREIGN DATA WRAPPER salesforce IS
 --
 -- Configuration. Rows are written by the functions below, never by hand.
 -- What the worker writes all the time (progress) is kept apart from what
--- administrators set, so that neither waits for the other's row locks.
+-- administrators set, so that it need not wait until their transactions end:
+-- only where they set progress itself back (sync.set of fields or filter,
+-- sync.resume), and then for that row.
 --
 
 CREATE TABLE sync.server (
@@ -98,6 +100,7 @@ CREATE TABLE sync.progress (
     deletable     boolean NOT NULL,
     replicateable boolean NOT NULL,
     cursor        timestamptz,    -- all changes up to here are in the table
+    rereads       bigint NOT NULL DEFAULT 0,    -- how often it was set back
     rows          bigint NOT NULL DEFAULT 0,
     last_synced   timestamptz,    -- start of the last pull that succeeded
     due           timestamptz,    -- NULL: now
@@ -264,13 +267,17 @@ CREATE TABLE sync.failures (
 CREATE UNIQUE INDEX failures_step ON sync.failures
     (server, coalesce(object, ''), operation, coalesce(record, ''), code);
 
+-- Rows are added, never changed: a transaction that asked something and stays
+-- open must not keep others from counting. Once an hour a worker puts together
+-- what was counted in hours that are over.
 CREATE TABLE sync.calls (
+    seq    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     server name NOT NULL,
     hour   timestamptz NOT NULL,
     kind   text NOT NULL,
-    calls  bigint NOT NULL,
-    PRIMARY KEY (server, hour, kind)
+    calls  bigint NOT NULL
 );
+CREATE INDEX calls_hour ON sync.calls (server, hour);
 
 -- Which process serves a server; unlogged, since a crash ends them all.
 CREATE UNLOGGED TABLE sync.worker (
@@ -477,7 +484,7 @@ AS 'MODULE_PATHNAME', 'sync_altered'
 LANGUAGE C;
 
 COMMENT ON FUNCTION sync.altered() IS
-'Wakes the workers when servers or user mappings were altered.';
+'Follows servers to new names, and wakes the workers when servers or user mappings were altered.';
 
 CREATE EVENT TRIGGER sync_altered ON ddl_command_end
     WHEN TAG IN ('ALTER SERVER', 'CREATE USER MAPPING', 'ALTER USER MAPPING', 'DROP USER MAPPING')
@@ -609,12 +616,14 @@ SELECT c.server,
           FROM pg_foreign_server f
          WHERE f.srvname = c.server)::bigint AS budget,
        sum(c.calls) OVER (PARTITION BY c.server, c.kind ORDER BY c.hour) AS calls_so_far
-  FROM sync.calls c
+  FROM (SELECT server, hour, kind, sum(calls)::bigint AS calls
+          FROM sync.calls
+         GROUP BY server, hour, kind) c
   JOIN sync.server_progress sp USING (server)
  ORDER BY c.server, c.hour DESC, c.kind;
 
 COMMENT ON VIEW sync.usage IS
-'API calls that sync made, by hour and kind, beside what all clients of the org used of its daily allowance when last seen, and how many calls in 24 hours sync allows itself (api_budget).';
+'API calls that sync made, by hour and kind, beside what all clients of the org used of its daily allowance when last seen, and how many calls in 24 hours sync allows itself (api_budget). Not counted is what was asked in read-only transactions.';
 
 -- The tables beneath. Who looks into them finds what they are.
 COMMENT ON TABLE sync.server IS

@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker_internals.h"
@@ -21,7 +20,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -31,6 +29,7 @@
 #include "mapping.h"
 #include "rows.h"
 #include "salesforce/describe.h"
+#include "tables/attempt.h"
 #include "worker.h"
 
 PG_FUNCTION_INFO_V1(sync_check);
@@ -43,6 +42,7 @@ typedef struct Check
 	RowsOut    *out;
 	ServerOptions *server;
 	Org		   *org;
+	MemoryContext context;		/* of what more than one of them needs */
 	List	   *global;			/* what the login sees */
 	const char *object;			/* the one that is being checked */
 } Check;
@@ -60,46 +60,43 @@ report(Check *check, const char *item, const char *status,
 	rows_add_texts(check->out, values);
 }
 
+/* One check, to be attempted. */
+typedef struct Attempt
+{
+	Check	   *check;
+	const char *item;
+	void		(*body) (Check *check, const char *item);
+} Attempt;
+
+/* What it finds out (the login, above all) serves the checks that follow. */
+static void
+run_check(void *arg)
+{
+	Attempt    *a = (Attempt *) arg;
+
+	MemoryContextSwitchTo(a->check->context);
+	a->body(a->check, a->item);
+}
+
 /*
  * Makes one check; an error of it becomes a row.  Returns whether it went
  * through.
  */
 static bool
-attempt(Check *check, const char *item, void (*body) (Check *check,
-													  const char *item))
+make_check(Check *check, const char *item,
+		   void (*body) (Check *check, const char *item))
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
+	Attempt		a = {check, item, body};
+	ErrorData  *error = attempt_any(run_check, &a);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		body(check, item);
-		ReleaseCurrentSubTransaction();
-		done = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		report(check, item, "error",
-			   error->detail ? psprintf("%s: %s", error->message,
-										error->detail) : error->message,
-			   error->hint);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return done;
+	if (error == NULL)
+		return true;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	report(check, item, "error",
+		   error->detail ? psprintf("%s: %s", error->message, error->detail)
+		   : error->message, error->hint);
+	return false;
 }
 
 static void
@@ -248,6 +245,9 @@ check_table(Check *check, const char *item)
 	List	   *differences;
 	ListCell   *lc;
 
+	/* Disabled while the org was asked. */
+	if (object == NULL)
+		return;
 	foreach(lc, catalog_fields(object))
 		columns = lappend(columns, mapping_column(lfirst(lc), NULL));
 	differences = schema_differences(object->relid, columns);
@@ -275,10 +275,10 @@ check_objects(Check *check)
 				   "the login may not see it",
 				   "Give the login's profile or permission set read access, or leave the object out.");
 		else
-			(void) attempt(check, item, check_object);
+			(void) make_check(check, item, check_object);
 		if (synced)
-			(void) attempt(check, psprintf("table of %s", check->object),
-						   check_table);
+			(void) make_check(check, psprintf("table of %s", check->object),
+							  check_table);
 	}
 }
 
@@ -311,15 +311,16 @@ sync_check(PG_FUNCTION_ARGS)
 	Check		check = {0};
 
 	check.out = rows_begin(fcinfo);
+	check.context = CurrentMemoryContext;
 	check.server = server_options(NameStr(*PG_GETARG_NAME(0)));
 	require_server_owner(check.server);
 
 	check_workers(&check);
-	if (attempt(&check, "user mapping", check_mapping) &&
-		attempt(&check, "login", check_login))
+	if (make_check(&check, "user mapping", check_mapping) &&
+		make_check(&check, "login", check_login))
 	{
-		(void) attempt(&check, "API calls", check_limits);
-		(void) attempt(&check, "clock", check_clock);
+		(void) make_check(&check, "API calls", check_limits);
+		(void) make_check(&check, "clock", check_clock);
 		check_objects(&check);
 		(void) cycle_count_calls(check.org);
 		org_close(check.org);

@@ -89,7 +89,6 @@ parse_type(const char *text, Oid *type, int32 *typmod)
 /* 14 took wait events out of pgstat.h, 18 wait event sets out of latch.h. */
 #if PG_VERSION_NUM >= 140000
 #include "utils/wait_event.h"
-#else
 #endif
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"

@@ -48,8 +48,10 @@ retry_at(int failures, int64 min, int64 max)
 }
 
 /*
- * Closes a cycle: its commit waits for the disk, and brings along what the
- * steps before it left open (step_may_be_lost).
+ * In a worker this closes a cycle: its commit waits for the disk, and brings
+ * along what the steps before it left open (step_may_be_lost).  In a backend
+ * the transaction may stay open for long, so nothing is written there that
+ * the worker would have to wait for, and nothing at all if it may not write.
  */
 int64
 cycle_count_calls(Org *org)
@@ -57,6 +59,8 @@ cycle_count_calls(Org *org)
 	SalesforceApi *api = org->api;
 	int64		total = 0;
 
+	if (!step_in_worker && XactReadOnly)
+		return 0;
 	step_begin();
 	for (int kind = 0; kind < API_KINDS; kind++)
 	{
@@ -67,7 +71,7 @@ cycle_count_calls(Org *org)
 		total += api->calls[kind];
 		api->calls[kind] = 0;
 	}
-	if (total > 0 && api->limit_max > 0)
+	if (step_in_worker && total > 0 && api->limit_max > 0)
 		catalog_limits(org->server->name, api->limit_used, api->limit_max);
 	step_end();
 	return total;
@@ -294,9 +298,9 @@ lock_object(const Cycle *cycle, const SyncObject *object)
 {
 	if (step_lock_try(LOCK_OBJECT, object->relid))
 		return true;
-	if (cycle->now)
+	if (cycle->wait)
 		step_lock_wait(LOCK_OBJECT, object->relid);
-	return cycle->now;
+	return cycle->wait;
 }
 
 /* The objects to pull, each locked and read anew under its lock. */
@@ -503,8 +507,8 @@ cycle_check_budget(const Cycle *cycle)
 
 	if (!budget_is_used(cycle, &ours, &limit))
 		return;
-	(void) api_call(cycle->org->api, API_KIND_OTHER, "GET", "/limits", NIL,
-					NULL);
+	(void) api_call_json(cycle->org->api, API_KIND_OTHER, "GET", "/limits",
+						 NIL, NULL);
 	(void) cycle_count_calls(cycle->org);
 	if (!budget_is_used(cycle, &ours, &limit))
 		return;
@@ -609,6 +613,7 @@ cycle_copy(Cycle *cycle, const char *name)
 {
 	const char *server = cycle->org->server->name;
 	SyncObject *object;
+	Oid			relid;
 	volatile bool done = true;
 
 	step_begin();
@@ -617,6 +622,7 @@ cycle_copy(Cycle *cycle, const char *name)
 	if (object == NULL || object->state == STATE_LIVE ||
 		!lock_object(cycle, object))
 		return true;
+	relid = object->relid;
 	PG_TRY();
 	{
 		/* It may have been finished by whoever had the lock before. */
@@ -637,8 +643,7 @@ cycle_copy(Cycle *cycle, const char *name)
 	}
 	PG_FINALLY();
 	{
-		if (object)
-			step_unlock(LOCK_OBJECT, object->relid);
+		step_unlock(LOCK_OBJECT, relid);
 	}
 	PG_END_TRY();
 	return done;

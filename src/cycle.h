@@ -19,6 +19,8 @@ typedef struct Cycle
 	int64		run;			/* groups rows of sync.log */
 	bool		now;			/* asked for by sync.now: do not wait for what
 								 * is due, and bring in what is visible now */
+	bool		wait;			/* for objects that others have locked, instead of
+								 * passing them over */
 	bool		full;			/* all objects are due, not only those with an
 								 * interval of their own or just copied */
 	List	   *locked;			/* tables locked meanwhile */
@@ -43,7 +45,8 @@ typedef struct Cycle
  *
  * cycle_check_budget: ERROR when our share of the org's daily calls is used up.
  *
- * cycle_count_calls: adds the calls made since the last time to sync.calls.
+ * cycle_count_calls: adds the calls made since the last time to sync.calls (not
+ * in a read-only transaction).
  * cycle_calls: how many those are.
  */
 extern void cycle_run(Cycle *cycle, const char *object);

@@ -192,10 +192,7 @@ evolve_object(Org *org, SyncObject *object)
 	catalog_add_fields(object, after);
 	catalog_described(object, true, described->last_modified);
 	if (filled > 0)
-	{
 		catalog_cursor_reset(object);
-		object->cursor = DT_NOBEGIN;
-	}
 	if (filled + gone > 0)
 		catalog_notify("schema", object->server, object->object,
 					   psprintf("%d fields new or changed, %d gone", filled,
@@ -204,16 +201,66 @@ evolve_object(Org *org, SyncObject *object)
 	return filled + gone;
 }
 
+/*
+ * Before fields or filter of an object change.  Whoever copies it for the first
+ * time reads them, and where the copy stopped, under its lock, so that is
+ * ours until the change has committed.  A live one is read again by a pull: it
+ * needs no lock, and the state is final.
+ */
+static void
+begin_change(SyncObject *object)
+{
+	bool		locked = false;
+
+	for (;;)
+	{
+		SyncObject *present = catalog_object(object->server, object->object);
+
+		if (present == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("object \"%s\" of server \"%s\" is not synced",
+							object->object, object->server)));
+		object->state = present->state;
+		if (locked || object->state == STATE_LIVE)
+			return;
+		locked = step_lock_for_transaction(LOCK_OBJECT, object->relid);
+		if (!locked)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("%s is being copied for the first time",
+							object->object),
+					 errhint("Wait until sync.status shows it live, or sync.pause(server) first.")));
+	}
+}
+
+/* All its rows are read again; of a copy under way the pages that are in, too. */
+static void
+read_all_again(SyncObject *object)
+{
+	if (object->state == STATE_LIVE)
+	{
+		catalog_cursor_reset(object);
+		return;
+	}
+	schema_empty_table(object->relid);
+	catalog_copy_reset(object);
+}
+
 void
 evolve_choose_fields(Org *org, SyncObject *object)
 {
 	DescribeObject *described = describe_object(org->api, object->object,
 												NULL);
-	List	   *before = catalog_fields(object);
-	List	   *after = mapping_fields(described, object->only_fields,
-									   object->exclude, false);
+	List	   *before;
+	List	   *after;
+	bool		fewer;
 	ListCell   *lc;
 
+	begin_change(object);
+	before = catalog_fields(object);
+	after = mapping_fields(described, object->only_fields, object->exclude,
+						   false);
 	foreach(lc, before)
 	{
 		SyncField  *field = (SyncField *) lfirst(lc);
@@ -221,28 +268,18 @@ evolve_choose_fields(Org *org, SyncObject *object)
 		if (find_field(after, field->field) == NULL)
 			schema_drop_column(object->relid, field->attname);
 	}
-	(void) forget_fields(object, before, after);
-	if (follow_fields(described, object, before, after) > 0)
-		evolve_copy_again(object);
+	fewer = forget_fields(object, before, after) > 0;
+	/* A copy's job has the fields that it was asked for. */
+	if (follow_fields(described, object, before, after) > 0 ||
+		(fewer && object->state != STATE_LIVE))
+		read_all_again(object);
 	catalog_add_fields(object, after);
 	catalog_described(object, true, described->last_modified);
 }
 
 void
-evolve_copy_again(SyncObject *object)
+evolve_filter_changed(SyncObject *object)
 {
-	if (object->state == STATE_LIVE)
-	{
-		catalog_cursor_reset(object);
-		return;
-	}
-	if (!step_lock_try(LOCK_OBJECT, object->relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("%s is being copied for the first time",
-						object->object),
-				 errhint("Wait until sync.status shows it live, or sync.pause(server) first.")));
-	schema_empty_table(object->relid);
-	catalog_copy_reset(object);
-	step_unlock(LOCK_OBJECT, object->relid);
+	begin_change(object);
+	read_all_again(object);
 }

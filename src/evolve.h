@@ -26,16 +26,19 @@ extern int	evolve_interval;
  * values stay), a field that became another type gets a column of that type.
  * Returns how many fields came, went or changed.
  */
-/*
- * evolve_choose_fields: after object->only_fields or exclude were set by an
- * administrator: columns of fields that are no longer wanted are dropped, new
- * ones added; a name that does not exist is an ERROR.
- * evolve_copy_again: after the filter was set: all rows are read again.
- */
 extern List *evolve_due(Org *org, List *objects);
 extern int	evolve_object(Org *org, SyncObject *object);
 
+/*
+ * What an administrator chose, in a backend.
+ *
+ * evolve_choose_fields: after object->only_fields or exclude were set: columns
+ * of fields that are no longer wanted are dropped, new ones added; a name that
+ * does not exist is an ERROR.
+ *
+ * evolve_filter_changed: after the filter was set: all rows are read again.
+ */
 extern void evolve_choose_fields(Org *org, SyncObject *object);
-extern void evolve_copy_again(SyncObject *object);
+extern void evolve_filter_changed(SyncObject *object);
 
 #endif							/* SYNC_EVOLVE_H */

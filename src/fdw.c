@@ -42,6 +42,10 @@
 /* A key file larger than this is no key. */
 #define MAX_KEY_FILE	(64 * 1024)
 
+/* 100 years: whatever it is added to stays a timestamp. */
+#define MAX_DURATION_DAYS \
+	(INT64CONST(100) * MONTHS_PER_YEAR * DAYS_PER_MONTH)
+
 typedef void (*OptionCheck) (const char *name, const char *value);
 
 typedef struct OptionDef
@@ -135,27 +139,41 @@ check_version(const char *name, const char *value)
 		invalid_value(name, "It must be a version of the Salesforce API such as \"62.0\".");
 }
 
-static int64
-parse_duration(const char *value)
+/* Days and time are looked at one by one: their sum may not fit into int64. */
+bool
+parse_duration(const char *value, int64 *duration)
 {
 	Interval   *interval;
+	int64		days;
 
 	interval = DatumGetIntervalP(DirectFunctionCall3(interval_in,
 													 CStringGetDatum(value),
 													 ObjectIdGetDatum(InvalidOid),
 													 Int32GetDatum(-1)));
-	return interval->time +
-		(interval->day + interval->month * (int64) DAYS_PER_MONTH) * USECS_PER_DAY;
+	days = interval->day + interval->month * (int64) DAYS_PER_MONTH;
+	if (days > MAX_DURATION_DAYS || days < -MAX_DURATION_DAYS ||
+		interval->time > MAX_DURATION_DAYS * USECS_PER_DAY ||
+		interval->time < -MAX_DURATION_DAYS * USECS_PER_DAY)
+		return false;
+	*duration = interval->time + days * USECS_PER_DAY;
+	return *duration >= 0 && *duration <= MAX_DURATION_DAYS * USECS_PER_DAY;
+}
+
+static int64
+duration_value(const char *name, const char *value)
+{
+	bool		may_be_zero = strcmp(name, "overlap") == 0;
+	int64		duration;
+
+	if (!parse_duration(value, &duration) || (duration == 0 && !may_be_zero))
+		invalid_value(name, "It must be a positive interval such as \"5 min\", of at most 100 years.");
+	return duration;
 }
 
 static void
 check_duration(const char *name, const char *value)
 {
-	int64		duration = parse_duration(value);
-	bool		may_be_zero = strcmp(name, "overlap") == 0;
-
-	if (duration < 0 || (duration == 0 && !may_be_zero))
-		invalid_value(name, "It must be a positive interval such as \"5 min\".");
+	(void) duration_value(name, value);
 }
 
 /* "80 %", "80%" or "80": 0.8; negative if it is none. */
@@ -211,7 +229,7 @@ check_auth(const char *name, const char *value)
 static void
 check_server_file(const char *name, const char *value)
 {
-	if (!is_member_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to set option \"%s\"", name),
@@ -328,7 +346,7 @@ duration_option(List *options, const char *name, int64 otherwise)
 {
 	const char *value = option_value(options, name);
 
-	return value ? parse_duration(value) : otherwise;
+	return value ? duration_value(name, value) : otherwise;
 }
 
 static ServerOptions *

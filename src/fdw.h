@@ -30,6 +30,12 @@ typedef struct ServerOptions
 	int64		keep_log;
 } ServerOptions;
 
+/*
+ * An interval in microseconds, months as 30 days; false if it is negative or
+ * longer than 100 years.
+ */
+extern bool parse_duration(const char *value, int64 *duration);
+
 /* ERRCODE_UNDEFINED_OBJECT if there is no such server of this wrapper. */
 extern ServerOptions *server_options(const char *server);
 

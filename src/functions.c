@@ -103,7 +103,7 @@ own_server(FunctionCallInfo fcinfo)
 {
 	ServerOptions *server = named_server(fcinfo);
 
-	(void) catalog_reconcile();
+	catalog_reconcile();
 	return server;
 }
 
@@ -491,7 +491,7 @@ set_where(const ServerOptions *server, SyncObject *object, const char *value)
 		org_close(org);
 	}
 	set_column(object, "filter", "", value && value[0] ? value : NULL);
-	evolve_copy_again(object);
+	evolve_filter_changed(object);
 }
 
 /* One of the words; NULL: the default, the first of them. */
@@ -613,17 +613,11 @@ set_boolean(SyncObject *object, const char *option, const char *value,
 static void
 set_interval(SyncObject *object, const char *value)
 {
-	if (value)
-	{
-		Interval   *interval;
+	int64		duration;
 
-		interval = DatumGetIntervalP(DirectFunctionCall3(interval_in,
-														 CStringGetDatum(value),
-														 ObjectIdGetDatum(InvalidOid),
-														 Int32GetDatum(-1)));
-		if (interval->time + interval->day + interval->month <= 0)
-			invalid_setting("interval", "It must be a positive interval.");
-	}
+	if (value && (!parse_duration(value, &duration) || duration == 0))
+		invalid_setting("interval",
+						"It must be a positive interval of at most 100 years.");
 	set_column(object, "interval", "::interval", value);
 }
 
@@ -786,7 +780,7 @@ set_running(bool running)
 	ListCell   *lc;
 	int			n = 0;
 
-	(void) catalog_reconcile();
+	catalog_reconcile();
 	servers = catalog_servers();
 	foreach(lc, servers)
 	{
@@ -923,6 +917,9 @@ return_log(RowsOut *out, int64 run)
 	const char **values = palloc(sizeof(char *) * out->desc->natts);
 
 	sql_begin_latest(&sql);
+	/* Moments are read again as they were written, whatever the session's zone. */
+	(void) set_config_option("DateStyle", "ISO", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	n = sql_run(&sql, "SELECT * FROM sync.log WHERE run = $1 ORDER BY seq",
 				"l", run);
 	for (uint64 i = 0; i < n; i++)
@@ -1047,7 +1044,8 @@ sync_dropped(PG_FUNCTION_ARGS)
 
 /*
  * Event trigger on ddl_command_end: servers and user mappings may have been
- * altered; their workers look at once.
+ * altered; their workers look at once.  A new name is followed before another
+ * server can take the old one.
  */
 Datum
 sync_altered(PG_FUNCTION_ARGS)
@@ -1056,6 +1054,7 @@ sync_altered(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		elog(ERROR, "not fired by event trigger manager");
+	catalog_reconcile();
 	foreach(lc, catalog_servers())
 		worker_wake_at_commit(((SyncServer *) lfirst(lc))->serverid, false);
 	PG_RETURN_NULL();

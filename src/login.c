@@ -162,11 +162,18 @@ create_client(const ServerOptions *server)
 	return http_create(&options);
 }
 
-/* The exchange itself: session and API version, or an error. */
+/*
+ * The exchange itself: session and API version, or an error.  Its connections
+ * are closed with it, or by whoever handles the error.
+ */
 static Session *
 ask_for_session(const ServerOptions *server, char **version,
 				int64 *clock_offset)
 {
+	MemoryContext exchange = AllocSetContextCreate(CurrentMemoryContext,
+												   "sync login",
+												   ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(exchange);
 	HttpClient *client = create_client(server);
 	Credentials *credentials;
 	Session    *session;
@@ -175,15 +182,17 @@ ask_for_session(const ServerOptions *server, char **version,
 	step_begin();
 	credentials = server_credentials(server, NULL);
 	step_end();
-	session = session_login(client, credentials);
 	api = api_create(client, server->client_name, NULL, NULL);
+	MemoryContextSwitchTo(caller);
+	session = session_login(client, credentials);
 	api_set_session(api, session->instance_url, session->access_token);
 	if (session->refresh_token)
 		store_session(server, session, NULL, 0, NULL);
 	session->refresh_token = NULL;
 	api_choose_version(api, server->api_version);
-	*version = api->version;
+	*version = pstrdup(api->version);
 	*clock_offset = api->server_date ? api->server_date - api->local_date : 0;
+	MemoryContextDelete(exchange);
 	return session;
 }
 

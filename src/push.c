@@ -46,9 +46,6 @@ int			push_answer_wait = 120;
 /* Ids that are given, and rows that refused to take them, are tried again. */
 #define REPLACE_RETRY		(10 * USECS_PER_SEC)
 
-/* Attempts in doubt are not looked at each time that somebody commits. */
-static TimestampTz doubts_due = 0;
-
 /*
  * Nothing of these is to be sent.  What waits for one that Salesforce will never
  * know waits no longer.
@@ -337,6 +334,29 @@ guarded(Push *push, bool (*work) (Push *push))
 	return more;
 }
 
+/* Attempts in doubt are not looked at each time that somebody commits. */
+static TimestampTz doubts_due = 0;
+
+static void
+resolve_doubts(Push *push)
+{
+	if (!push->cycle->now && doubts_due > GetCurrentTimestamp())
+		return;
+	(void) guarded(push, push_resolve_doubts);
+	doubts_due = 0;
+}
+
+/* Those that were not looked at this time come no later for that. */
+static TimestampTz
+next_doubts(Push *push)
+{
+	TimestampTz due = push_doubts_due(push->server);
+
+	if (due == 0 || doubts_due == 0 || due < doubts_due)
+		doubts_due = due;
+	return doubts_due;
+}
+
 static bool
 run_is_long(const Push *push)
 {
@@ -371,12 +391,11 @@ push_run(Cycle *cycle)
 	pgstat_report_activity(STATE_RUNNING, "pushing changes");
 	PG_TRY();
 	{
-		if (cycle->now || doubts_due <= GetCurrentTimestamp())
-			(void) guarded(push, push_resolve_doubts);
+		resolve_doubts(push);
 		(void) replace_ids(push);
 		while (guarded(push, push_round) && !run_is_long(push))
 			;
-		doubts_due = again = push_doubts_due(push->server);
+		again = next_doubts(push);
 		if (replace_ids(push) > 0 && again == 0)
 			again = GetCurrentTimestamp() + REPLACE_RETRY;
 	}

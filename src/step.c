@@ -93,6 +93,26 @@ step_lock_try(StepLock lock, Oid oid)
 		LOCKACQUIRE_NOT_AVAIL;
 }
 
+bool
+step_lock_for_transaction(StepLock lock, Oid oid)
+{
+	LOCKTAG		tag;
+
+	make_tag(&tag, lock, oid);
+	return LockAcquire(&tag, ExclusiveLock, false, true) !=
+		LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+step_sleep(long milliseconds)
+{
+	(void) WaitLatch(MyLatch,
+					 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 milliseconds, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
 /*
  * Waits without a transaction, which the lock manager's own queue would need:
  * the holder may be waiting for the network.
@@ -111,14 +131,4 @@ step_unlock(StepLock lock, Oid oid)
 
 	make_tag(&tag, lock, oid);
 	(void) LockRelease(&tag, ExclusiveLock, true);
-}
-
-void
-step_sleep(long milliseconds)
-{
-	(void) WaitLatch(MyLatch,
-					 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 milliseconds, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
 }

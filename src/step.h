@@ -46,9 +46,15 @@ typedef enum StepLock
 	LOCK_PUSH					/* by server: sending changes */
 } StepLock;
 
+/*
+ * step_lock_for_transaction: in a backend; false at once if somebody else has
+ * it, otherwise held until the transaction has committed, so that whoever gets
+ * it next sees what that wrote.
+ */
 extern bool step_lock_try(StepLock lock, Oid oid);
 extern void step_lock_wait(StepLock lock, Oid oid);
 extern void step_unlock(StepLock lock, Oid oid);
+extern bool step_lock_for_transaction(StepLock lock, Oid oid);
 
 /* Sleeps on the latch until it is set or the time is over; interruptible. */
 extern void step_sleep(long milliseconds);

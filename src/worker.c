@@ -113,7 +113,8 @@ fill_worker(BackgroundWorker *worker, const char *function)
 	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
 }
 
-bool
+/* False if max_worker_processes are in use. */
+static bool
 worker_launch(WorkerArgs *args, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker;
@@ -271,9 +272,10 @@ worker_wake_for_changes(Oid serverid)
 		CacheRegisterRelcacheCallback(forget_pid, (Datum) 0);
 	if (known_server != serverid)
 	{
+		/* What comes in while it is read counts. */
 		worker_relid = catalog_worker_table();
-		known_pid = catalog_worker_pid(serverid);
 		known_server = serverid;
+		known_pid = catalog_worker_pid(serverid);
 	}
 	add_wake(serverid, "", known_pid, false);
 }
@@ -306,11 +308,11 @@ typedef struct ServerWorker
 /* What a worker does that concerns the org as a whole. */
 typedef void (*ServerTask) (ServerWorker *w);
 
+/* What an opening that failed has left is closed, too. */
 static void
 close_org(ServerWorker *w)
 {
-	if (w->org)
-		org_close(w->org);
+	MemoryContextDeleteChildren(w->org_context);
 	w->org = NULL;
 }
 
@@ -710,7 +712,7 @@ read_server(ServerWorker *w)
 	step_begin();
 	if (now - w->reconciled > USECS_PER_MINUTE)
 	{
-		(void) catalog_reconcile();
+		catalog_reconcile();
 		w->reconciled = now;
 	}
 	w->server = catalog_server_by_oid(w->serverid);
@@ -803,22 +805,58 @@ nap_while_prepared(const ServerWorker *w, long nap)
 	return prepared ? PREPARED_NAP_MS : nap;
 }
 
+/*
+ * There is one worker for a server.  One that leaves has first taken its pid
+ * out of sync.worker, and then looked once more whether there is nothing to
+ * do.  So if the pid stands there, that worker will see what we were started
+ * for, and we are not needed; if it does not, the lock is about to be released:
+ * by that worker, or by a scout that has only looked.
+ */
+static bool
+take_over(Oid serverid)
+{
+	while (!step_lock_try(LOCK_WORKER, serverid))
+	{
+		int			pid;
+
+		step_begin();
+		pid = catalog_worker_pid(serverid);
+		step_end();
+		if (pid != 0 && BackendPidGetProc(pid) != NULL)
+			return false;
+		step_sleep(WORKER_MIN_NAP_MS);
+	}
+	return true;
+}
+
+static void
+stand_in_catalog(Oid serverid, bool here)
+{
+	step_begin();
+	if (here)
+		catalog_worker_started(serverid, MyProcPid);
+	else
+		catalog_worker_leaves(serverid);
+	step_end();
+}
+
 static void
 serve(Oid serverid)
 {
 	ServerWorker worker = {0};
 	MemoryContext turn;
 	int64		turns = 0;
+	bool		leaving = false;
 
-	if (!step_lock_try(LOCK_WORKER, serverid))
+	if (!take_over(serverid))
 		return;
 	worker.serverid = serverid;
 	worker.org_context = AllocSetContextCreate(TopMemoryContext, "sync org",
 											   ALLOCSET_SMALL_SIZES);
 	turn = AllocSetContextCreate(TopMemoryContext, "sync turn",
 								 ALLOCSET_DEFAULT_SIZES);
+	stand_in_catalog(serverid, true);
 	step_begin();
-	catalog_worker_started(serverid, MyProcPid);
 	worker.server = catalog_server_by_oid(serverid);
 	if (worker.server)
 		catalog_log_interrupted(worker.server->name);
@@ -838,8 +876,15 @@ serve(Oid serverid)
 			ProcessConfigFile(PGC_SIGHUP);
 		}
 		nap = server_turn(&worker);
-		if (nap < 0)
+		if (nap < 0 && leaving)
 			break;
+		if ((nap < 0) != leaving)
+		{
+			leaving = nap < 0;
+			stand_in_catalog(serverid, !leaving);
+		}
+		if (leaving)
+			continue;
 		if (++turns % TURNS_BETWEEN_RESETS == 0)
 			InvalidateSystemCaches();
 		nap = nap_while_prepared(&worker, nap);
@@ -867,6 +912,8 @@ copy_once(const WorkerArgs *args)
 	step_end();
 	if (server == NULL || server->paused)
 		return;
+	/* If it ended at once, the worker would start the next one. */
+	cycle.wait = true;
 	PG_TRY();
 	{
 		cycle.org = org_open(server->name);
@@ -920,7 +967,7 @@ now_once(const WorkerArgs *args)
 
 	/* A restored copy pauses before anything could be sent from it. */
 	step_begin();
-	(void) catalog_reconcile();
+	catalog_reconcile();
 	step_end();
 	step_begin();
 	server = catalog_server_by_oid(args->serverid);
@@ -929,6 +976,7 @@ now_once(const WorkerArgs *args)
 		return;
 	cycle.run = args->number;
 	cycle.now = true;
+	cycle.wait = true;
 	PG_TRY();
 	{
 		now_once_guarded(args, server, &cycle);
@@ -956,7 +1004,7 @@ scout(const WorkerArgs *args)
 	ListCell   *lc;
 
 	step_begin();
-	(void) catalog_reconcile();
+	catalog_reconcile();
 	servers = catalog_servers();
 	step_end();
 	foreach(lc, servers)
@@ -992,6 +1040,35 @@ extension_is_here(void)
 }
 
 /*
+ * What is set for all sessions of a database (ALTER DATABASE), or of the whole
+ * server, is meant for people.  A worker must write, see what others have
+ * committed as it goes on, wait for locks, and read its moments as they were
+ * written: the abbreviation of a time zone may be that of several.  As
+ * autovacuum does, after the connection has brought those settings in.
+ */
+static void
+use_own_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"statement_timeout", "0"},
+		{"transaction_timeout", "0"},	/* since 17 */
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"DateStyle", "ISO"},
+	};
+
+	for (size_t i = 0; i < lengthof(settings); i++)
+	{
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET,
+							PGC_S_OVERRIDE);
+	}
+}
+
+/*
  * Every worker but the launcher begins here.
  */
 void
@@ -1005,6 +1082,7 @@ sync_worker_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	step_in_worker = true;
 	BackgroundWorkerInitializeConnectionByOid(args.dbid, InvalidOid, 0);
+	use_own_settings();
 	if (!extension_is_here())
 		proc_exit(0);
 	CurrentMemoryContext = AllocSetContextCreate(TopMemoryContext,

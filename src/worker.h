@@ -38,17 +38,13 @@ typedef struct WorkerArgs
 } WorkerArgs;
 
 /*
- * worker_launch: starts a worker; false if max_worker_processes are in use.
- * worker_run_and_wait: starts one and waits for its end; ends it if the wait
- * is interrupted.  ERROR with a hint when it cannot be started.
+ * worker_run_and_wait: starts a worker and waits for its end; ends it if the
+ * wait is interrupted.  ERROR with a hint when it cannot be started.
  * worker_wake_at_commit: the server's worker looks at its tables anew once
  * this transaction has committed, and one is started then if none is running.
  * worker_wake_for_changes: the same from a capture trigger, once for each
  * transaction: looks up nothing that it knows already, and starts nothing.
  */
-struct BackgroundWorkerHandle;
-extern bool worker_launch(WorkerArgs *args,
-						  struct BackgroundWorkerHandle **handle);
 extern void worker_run_and_wait(WorkerArgs *args);
 extern void worker_wake_at_commit(Oid serverid, bool start);
 extern void worker_wake_for_changes(Oid serverid);

@@ -607,24 +607,16 @@ api_try_once(SalesforceApi *api, ApiKind kind, const char *method,
 	return try_call(api, &call);
 }
 
-HttpAnswer *
-api_call(SalesforceApi *api, ApiKind kind, const char *method,
-		 const char *path, List *headers, const char *body)
-{
-	HttpAnswer *answer = api_try(api, kind, method, path, headers, body);
-
-	if (is_refusal(answer->status))
-		raise_call(api, method, path);
-	return answer;
-}
-
 Json *
 api_call_json(SalesforceApi *api, ApiKind kind, const char *method,
 			  const char *path, List *headers, const char *body)
 {
-	HttpAnswer *answer = api_call(api, kind, method, path, headers, body);
-	Json	   *json = json_read(answer->body.data, answer->body.len);
+	HttpAnswer *answer = api_try(api, kind, method, path, headers, body);
+	Json	   *json;
 
+	if (is_refusal(answer->status))
+		raise_call(api, method, path);
+	json = json_read(answer->body.data, answer->body.len);
 	if (json == NULL && answer->status != 204 && answer->status != 304)
 	{
 		/* Status 200 with an error page: whatever made it will be gone. */

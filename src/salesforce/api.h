@@ -99,9 +99,11 @@ extern void api_set_session(SalesforceApi *api, const char *instance_url,
 extern void api_choose_version(SalesforceApi *api, const char *wanted);
 
 /*
- * api_call: one call; path is relative to /services/data/vXX.X ("/limits"), or
- * absolute if it begins with /services/.  Either way it stays on the instance.  headers may be NIL.  body is JSON
- * text or NULL.  Returns the answer of any status below 400 (304 included).
+ * api_call_json: one call; path is relative to /services/data/vXX.X ("/limits"),
+ * or absolute if it begins with /services/.  Either way it stays on the
+ * instance.  headers may be NIL.  body is JSON text or NULL.  Returns the answer
+ * of any status below 400, parsed (NULL: 204, 304); a body that is no JSON is a
+ * transient refusal.
  *
  * A 401 INVALID_SESSION_ID is answered by one new login and one repetition.
  * Every other refusal fills api->error and raises an error whose SQLSTATE
@@ -114,14 +116,10 @@ extern void api_choose_version(SalesforceApi *api, const char *wanted);
  * of an answer (api->error.status = 0).  Transient refusals are not repeated
  * here: a step that failed is repeated as a whole, by whoever keeps time.
  *
- * api_call_json: same, parsed; a body that is no JSON is a transient refusal.
- * api_try: same as api_call, but hands a refusal (not a transport failure)
- * back as an answer, with api->error filled.  api_try_once: for a call that
+ * api_try: the same, not parsed, and a refusal (not a transport failure) is
+ * handed back as an answer, with api->error filled.  api_try_once: for a call that
  * would be refused if it came a second time (once as in HttpRequest).
  */
-extern HttpAnswer *api_call(SalesforceApi *api, ApiKind kind,
-							const char *method, const char *path,
-							List *headers, const char *body);
 extern Json *api_call_json(SalesforceApi *api, ApiKind kind,
 						   const char *method, const char *path,
 						   List *headers, const char *body);
@@ -148,7 +146,7 @@ typedef enum ApiFate
 
 typedef struct ApiCall
 {
-	/* As in api_call. */
+	/* As in api_call_json. */
 	ApiKind		kind;
 	const char *method;
 	const char *path;
@@ -171,7 +169,7 @@ typedef struct ApiCall
 extern void api_send_many(SalesforceApi *api, ApiCall **calls, int n);
 extern bool api_renew_session(SalesforceApi *api);
 
-/* Streams an answer (Bulk result pages); headers as in api_call. */
+/* Streams an answer (Bulk result pages); headers as in api_call_json. */
 extern HttpStream *api_open(SalesforceApi *api, ApiKind kind,
 							const char *path, List *headers);
 

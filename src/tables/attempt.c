@@ -61,7 +61,7 @@ is_fault_of_a_row(const ErrorData *error)
 }
 
 ErrorData *
-attempt(void (*body) (void *arg), void *arg)
+attempt_any(void (*body) (void *arg), void *arg)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext work = AllocSetContextCreate(caller, "sync attempt",
@@ -87,6 +87,13 @@ attempt(void (*body) (void *arg), void *arg)
 	MemoryContextSwitchTo(caller);
 	CurrentResourceOwner = owner;
 	MemoryContextDelete(work);
+	return error;
+}
+
+ErrorData *
+attempt(void (*body) (void *arg), void *arg)
+{
+	ErrorData  *error = attempt_any(body, arg);
 
 	if (error != NULL && !is_fault_of_a_row(error))
 		ReThrowError(error);

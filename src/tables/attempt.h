@@ -16,6 +16,8 @@
  * subtransaction is rolled back then).  Any other error is passed on.  The
  * memory that body allocates is given back either way.
  *
+ * attempt_any: the same, with nothing passed on, cancel included.
+ *
  * bisect: applies the items from first to before last, all at once if it goes
  * so, otherwise in halves of halves, until each item that fails stands alone;
  * that one is handed to refuse.  apply runs in a subtransaction.
@@ -27,6 +29,7 @@ typedef struct Bisection
 	void	   *arg;
 } Bisection;
 
+extern ErrorData *attempt_any(void (*body) (void *arg), void *arg);
 extern ErrorData *attempt(void (*body) (void *arg), void *arg);
 extern void bisect(const Bisection *how, int first, int last);
 

@@ -127,7 +127,8 @@ catalog_servers(void)
 	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
 	" AND f.object = o.object AND f.record IS NULL AND f.operation <> 'push')," \
 	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
-	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')" \
+	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')," \
+	" p.rereads" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
 	" WHERE o.enabled"
@@ -189,6 +190,7 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->last_synced = sql_time(sql, row, 35);
 	object->has_failures = sql_bool(sql, row, 36);
 	object->push_failed = sql_bool(sql, row, 37);
+	object->rereads = sql_int(sql, row, 38);
 	return object;
 }
 
@@ -207,13 +209,18 @@ catalog_object(const char *server, const char *name)
 	return object;
 }
 
+/*
+ * What is kept for a session (capture.c, worker.c) until an invalidation comes
+ * is read as it is now, whatever the snapshot of the transaction; so are the
+ * fields, and the worker's pid.
+ */
 SyncObject *
 catalog_object_by_relid(Oid relid)
 {
 	SqlScope	sql;
 	SyncObject *object = NULL;
 
-	sql_begin(&sql);
+	sql_begin_latest(&sql);
 	if (sql_run(&sql, OBJECT_COLUMNS " AND o.relation = $1", "o", relid) > 0)
 		object = object_from_row(&sql, 0);
 	sql_end(&sql);
@@ -286,7 +293,7 @@ catalog_fields(const SyncObject *object)
 	List	   *fields = NIL;
 	uint64		n;
 
-	sql_begin(&sql);
+	sql_begin_latest(&sql);
 	n = sql_run(&sql,
 				"SELECT field, attname, type, label, length, digits,"
 				" precision, scale, nillable, createable, updateable,"
@@ -347,11 +354,15 @@ void
 catalog_pulled(const SyncObject *object, TimestampTz cursor,
 			   TimestampTz started, TimestampTz due)
 {
-	RUN("UPDATE sync.progress SET cursor = coalesce($3, cursor),"
-		" last_synced = $4, due = $5,"
+	RUN("UPDATE sync.progress SET"
+		" cursor = CASE WHEN rereads = $6 THEN coalesce($3, cursor)"
+		" ELSE cursor END,"
+		" due = CASE WHEN rereads = $6 THEN $5 ELSE due END,"
+		" last_synced = $4,"
 		" failures = 0, retry_at = NULL, last_error = NULL"
 		" WHERE server = $1 AND object = $2",
-		"ntzzz", object->server, object->object, cursor, started, due);
+		"ntzzzl", object->server, object->object, cursor, started, due,
+		object->rereads);
 }
 
 void
@@ -370,13 +381,15 @@ catalog_rows_added(const SyncObject *object, int64 rows)
 		"ntl", object->server, object->object, rows);
 }
 
-/* All rows will be read again by the next pull, and merged. */
 void
-catalog_cursor_reset(const SyncObject *object)
+catalog_cursor_reset(SyncObject *object)
 {
-	RUN("UPDATE sync.progress SET cursor = '-infinity', due = NULL"
+	RUN("UPDATE sync.progress SET cursor = '-infinity', due = NULL,"
+		" rereads = rereads + 1"
 		" WHERE server = $1 AND object = $2 AND state = 'live'",
 		"nt", object->server, object->object);
+	object->cursor = DT_NOBEGIN;
+	object->rereads++;
 }
 
 void
@@ -524,10 +537,8 @@ catalog_limits(const char *server, int64 used, int64 max)
 void
 catalog_count_calls(const char *server, const char *kind, int64 calls)
 {
-	RUN("INSERT INTO sync.calls AS c (server, hour, kind, calls)"
-		" VALUES ($1, date_trunc('hour', now()), $2, $3)"
-		" ON CONFLICT (server, hour, kind)"
-		" DO UPDATE SET calls = c.calls + $3",
+	RUN("INSERT INTO sync.calls (server, hour, kind, calls)"
+		" VALUES ($1, date_trunc('hour', now()), $2, $3)",
 		"ntl", server, kind, calls);
 }
 
@@ -630,6 +641,14 @@ catalog_log_trim(const char *server, TimestampTz before)
 	RUN("DELETE FROM sync.calls WHERE server = $1"
 		" AND hour < least($2, now() - interval '25 hours')",
 		"nL", server, before);
+	RUN("WITH old AS (DELETE FROM sync.calls WHERE server = $1"
+		" AND hour < date_trunc('hour', now()) AND (hour, kind) IN"
+		" (SELECT hour, kind FROM sync.calls WHERE server = $1"
+		" GROUP BY hour, kind HAVING count(*) > 1)"
+		" RETURNING hour, kind, calls)"
+		" INSERT INTO sync.calls (server, hour, kind, calls)"
+		" SELECT $1, hour, kind, sum(calls) FROM old GROUP BY hour, kind",
+		"n", server);
 }
 
 /*
@@ -795,6 +814,12 @@ catalog_worker_started(Oid serverid, int pid)
 	CacheInvalidateRelcacheByRelid(catalog_worker_table());
 }
 
+void
+catalog_worker_leaves(Oid serverid)
+{
+	RUN("DELETE FROM sync.worker WHERE serverid = $1", "o", serverid);
+}
+
 /* Its invalidation says that a worker has started. */
 Oid
 catalog_worker_table(void)
@@ -808,7 +833,7 @@ catalog_worker_pid(Oid serverid)
 	SqlScope	sql;
 	int			pid = 0;
 
-	sql_begin(&sql);
+	sql_begin_latest(&sql);
 	if (sql_run(&sql, "SELECT pid FROM sync.worker WHERE serverid = $1",
 				"o", serverid) > 0)
 		pid = (int) sql_int(&sql, 0, 1);
@@ -827,50 +852,62 @@ catalog_origin(void)
 	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
 }
 
-/* What happened is told under the server's new name. */
+/*
+ * A server's oid is known, and its name is not.  Here its oid tells which one it
+ * is, even if another has its old name now; in a restored copy (another origin)
+ * oids say nothing unless the name is gone.
+ */
+#define IS_RENAMED \
+	" f.oid = s.serverid AND f.srvname <> s.server AND (s.origin = $1" \
+	" OR NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server g" \
+	" WHERE g.srvname = s.server))"
+
+/* What happened is told under the server's new name, too. */
 static void
-follow_rename(SqlScope *sql)
+rename_to(SqlScope *sql, const char *origin, const char *name)
 {
 	static const char *const tables[] = {"log", "failures", "calls",
-	"conflicts"};
+	"conflicts", "server"};
 
-	if (sql_run(sql,
-				"SELECT FROM sync.server s JOIN pg_catalog.pg_foreign_server f"
-				" ON f.oid = s.serverid WHERE f.srvname <> s.server", "") == 0)
-		return;
 	for (size_t i = 0; i < lengthof(tables); i++)
 		(void) sql_run(sql,
-					   psprintf("UPDATE sync.%s t SET server = f.srvname"
+					   psprintf("UPDATE sync.%s t SET server = %s"
 								" FROM sync.server s"
-								" JOIN pg_catalog.pg_foreign_server f"
-								" ON f.oid = s.serverid"
-								" WHERE t.server = s.server"
-								" AND f.srvname <> s.server", tables[i]), "");
+								" JOIN pg_catalog.pg_foreign_server f ON" IS_RENAMED
+								" WHERE t.server = s.server", tables[i], name),
+					   "t", origin);
 }
 
-bool
+/* By way of names that nobody has: two servers may have swapped theirs. */
+static void
+follow_renames(SqlScope *sql, const char *origin)
+{
+	if (sql_run(sql,
+				"SELECT FROM sync.server s JOIN pg_catalog.pg_foreign_server f"
+				" ON" IS_RENAMED, "t", origin) == 0)
+		return;
+	rename_to(sql, origin, "('sync ' || s.serverid)::name");
+	rename_to(sql, origin, "f.srvname");
+}
+
+void
 catalog_reconcile(void)
 {
 	SqlScope	sql;
-	bool		paused;
+	char	   *origin = catalog_origin();
 
 	sql_begin(&sql);
-	follow_rename(&sql);
-	/* Renamed: the oid is known, the name is not. */
-	(void) sql_run(&sql,
-				   "UPDATE sync.server s SET server = f.srvname"
-				   " FROM pg_catalog.pg_foreign_server f"
-				   " WHERE f.oid = s.serverid AND f.srvname <> s.server"
-				   " AND NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server g"
-				   " WHERE g.srvname = s.server)", "");
+	follow_renames(&sql, origin);
 	/* Restored: the name is known, with another oid. */
 	(void) sql_run(&sql,
 				   "UPDATE sync.server s SET serverid = f.oid"
 				   " FROM pg_catalog.pg_foreign_server f"
-				   " WHERE f.srvname = s.server AND f.oid <> s.serverid", "");
-	paused = sql_run(&sql,
-					 "UPDATE sync.server SET paused = true, origin = $1"
-					 " WHERE origin <> $1", "t", catalog_origin()) > 0;
+				   " WHERE f.srvname = s.server AND f.oid <> s.serverid"
+				   " AND (s.origin <> $1 OR NOT EXISTS"
+				   " (SELECT FROM pg_catalog.pg_foreign_server g"
+				   " WHERE g.oid = s.serverid))", "t", origin);
+	(void) sql_run(&sql,
+				   "UPDATE sync.server SET paused = true, origin = $1"
+				   " WHERE origin <> $1", "t", origin);
 	sql_end(&sql);
-	return paused;
 }

@@ -96,6 +96,7 @@ typedef struct SyncObject
 	bool		deletable;
 	bool		replicateable;
 	TimestampTz cursor;			/* 0 = none */
+	int64		rereads;		/* how often the cursor was set back */
 	int64		rows;
 	TimestampTz due;			/* 0 = at once */
 	TimestampTz swept;			/* when all ids were compared last */
@@ -134,7 +135,13 @@ extern List *catalog_objects(const char *server);	/* of SyncObject * */
 extern List *catalog_fields(const SyncObject *object);	/* of SyncField * */
 extern List *catalog_synced_objects(const char *server);	/* names */
 
-/* Progress of an object; each writes what its name says and nothing else */
+/*
+ * Progress of an object; each writes what its name says and nothing else.
+ * catalog_cursor_reset: all rows of a live object will be read again by the next
+ * pull, and merged.  It waits for no pull that is under way, whose questions
+ * are older: catalog_pulled leaves the cursor alone if it was set back since
+ * the object was read, by whomever but its caller.
+ */
 extern void catalog_copy_started(const SyncObject *object, TimestampTz cursor,
 								 const char *job, const char *version,
 								 int64 records);
@@ -146,7 +153,7 @@ extern void catalog_pulled(const SyncObject *object, TimestampTz cursor,
 						   TimestampTz started, TimestampTz due);
 extern void catalog_swept(const SyncObject *object);
 extern void catalog_rows_added(const SyncObject *object, int64 rows);
-extern void catalog_cursor_reset(const SyncObject *object);
+extern void catalog_cursor_reset(SyncObject *object);
 extern void catalog_object_failed(const SyncObject *object, TimestampTz retry_at,
 								  const char *error);
 extern void catalog_described(const SyncObject *object, bool fully,
@@ -211,16 +218,17 @@ extern List *catalog_failed_records(const SyncObject *object, bool deletes,
 extern void catalog_notify(const char *event, const char *server,
 						   const char *object, const char *detail);
 
-/* The process that serves a server, for waking it. */
+/* The process that serves a server, for waking it; 0 if there is none. */
 extern void catalog_worker_started(Oid serverid, int pid);
+extern void catalog_worker_leaves(Oid serverid);
 extern int	catalog_worker_pid(Oid serverid);
 extern Oid	catalog_worker_table(void);
 
 /*
  * Follows ALTER SERVER ... RENAME and a restored dump (other oids), and pauses
- * what was restored into another database: true if it paused anything.
+ * what was restored into another database.
  */
-extern bool catalog_reconcile(void);
+extern void catalog_reconcile(void);
 extern char *catalog_origin(void);
 
 #endif							/* SYNC_CATALOG_H */

@@ -158,7 +158,9 @@ outbox_take(const char *server, int max_changes)
 								   " FROM sync.change c WHERE " ANY_CHANGE
 								   " AND c.relation IN"
 								   " (SELECT o.relation FROM sync.object o"
-								   " WHERE o.server = $1 AND o.enabled)"
+								   " JOIN sync.server s USING (server)"
+								   " WHERE o.server = $1 AND o.enabled"
+								   " AND NOT s.paused)"
 								   " WINDOW w AS (PARTITION BY c.relation, c.id)) AS c"
 								   " WHERE c.first IS NOT NULL AND NOT c.sent"
 								   " AND NOT " HAS_ID_TO_COME

@@ -34,7 +34,7 @@ typedef struct OutboxChange
  * outbox_take: the changes of the rows that are due, at most so many, oldest
  * rows first, those of a row together and in the order in which they were made.  Rows with a change
  * in an open attempt are not due, nor are those that wait for their id; refused changes come along with later ones
- * of their row.
+ * of their row.  None while the server is paused.
  * outbox_of_attempt: the changes that were sent with it.
  * outbox_of_rows: changes of rows that stand in the stage; outbox_of_ids: of
  * rows with these ids; outbox_change: one, unless it has been sent; NULL

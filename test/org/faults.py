@@ -15,7 +15,7 @@ from wire import Breakage, FileBody, Response, encode_json
 MATCH_KEYS = {"method", "path", "body", "object", "kind", "username", "sub", "record", "op"}
 FIRST = {"status", "reset", "hang", "apply_then", "record_error", "pass"}
 STATUS_KEYS = {"errorCode", "message", "error", "error_description", "body", "html", "headers"}
-SPOIL = {"delay", "truncate", "slow", "bad_json", "huge_json", "nul", "invalid_utf8",
+SPOIL = {"delay", "hold", "truncate", "slow", "bad_json", "huge_json", "nul", "invalid_utf8",
          "repeat_locator", "locator", "drop_headers", "next_url", "page_size", "job_failed",
          "replace", "headers", "close"}
 
@@ -45,6 +45,7 @@ class Rule:
         self.chance = chance
         self.random = random.Random(number)
         self.hits = 0
+        self.dropped = threading.Event()
         self.patterns = {name: re.compile(match[name])
                          for name in ("path", "body", "record") if match.get(name)}
 
@@ -114,8 +115,10 @@ class Faults:
 
     def remove(self, number=None):
         with self.lock:
-            self.rules = [rule for rule in self.rules
-                          if number is not None and rule.number != number]
+            for rule in self.rules:
+                if number is None or rule.number == number:
+                    rule.dropped.set()
+            self.rules = [rule for rule in self.rules if not rule.dropped.is_set()]
 
     def to_json(self):
         with self.lock:

@@ -271,16 +271,23 @@ class Org:
             return self._carry_out(call)
         action = call.fault.action
         response = None
-        if "delay" in action:
-            time.sleep(float(action["delay"]))
+        self._wait(call, action)
         if "apply_then" in action:
             response = self._carry_out(call)
             action = action["apply_then"]
-            if "delay" in action:
-                time.sleep(float(action["delay"]))
+            self._wait(call, action)
         response = faults.replacement(action) or response or self._carry_out(call)
         faults.spoil(action, response, call.request)
         return response
+
+    @staticmethod
+    def _wait(call, action):
+        """As long as an action says: a time, or until its rule is deleted."""
+        if "delay" in action:
+            time.sleep(float(action["delay"]))
+        if "hold" in action:
+            while not call.fault.dropped.wait(0.05) and not call.listener.stopping.is_set():
+                pass
 
     def _carry_out(self, call):
         """The real answer, errors included."""

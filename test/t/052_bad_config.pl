@@ -86,6 +86,18 @@ like(sql_error($node, q{SELECT sync.set('acme', 'Account', 'on_delete', 'mark')}
     'of an object that is not enabled');
 like(sql_error($node, q{SELECT sync.disable('acme', 'Account')}), qr/Account/, 'disable one that is not');
 
+# Durations that are none, or too long to reckon with, stand nowhere.
+foreach my $duration ('178000000 years', '101 years', '-101 years', '2147483647 months', '2147483647 days',
+    '2562047788 hours', '1 mon -40 days', '0', $node->pg_version >= 17 ? 'infinity' : ())
+{
+    like(sql_error($node, "SELECT sync.set('acme', 'Lead', 'interval', '$duration')"), qr/22023.*"interval".*DETAIL/s,
+        "an interval of $duration is refused");
+    like(sql_error($node, "ALTER SERVER acme OPTIONS (ADD keep_log '$duration')"), qr/22023.*"keep_log".*DETAIL/s,
+        'for a server, too');
+}
+$node->safe_psql('postgres', "SELECT sync.set('acme', 'Lead', 'interval', $_)") for q{'100 years'}, q{'1 mon -20 days'}, 'NULL';
+pass('others are taken, and taken back');
+
 # Disable keeps the table, enabling again takes it up.
 $node->safe_psql('postgres', q{SELECT sync.disable('acme', 'Lead')});
 is($node->safe_psql('postgres', 'SELECT count(*) FROM acme.lead'), 100, 'disabled, the table stays');
@@ -111,4 +123,39 @@ wait_for($node, q{SELECT count(*) > 0 FROM sync.status WHERE server = 'New "Name
 $node->psql('postgres', q{SELECT count(*) FROM sync.now('New "Name"')});
 is($node->safe_psql('postgres', q{SELECT count(*) FROM sync.log WHERE server = 'New "Name"' AND operation = 'pull'
     AND outcome = 'done'}) > 0 ? 1 : 0, 1, 'under its new name it goes on');
+
+# A name that goes over to another server: tables stay with the server that
+# they were enabled for, whether the event trigger sees it or not.
+sub servers_of
+{
+    return $node->safe_psql('postgres', q{
+        SELECT string_agg(format('%s: %s', f.srvname, s.schema), ', ' ORDER BY s.schema)
+        FROM sync.server s JOIN pg_foreign_server f ON f.oid = s.serverid AND f.srvname = s.server
+        WHERE EXISTS (SELECT FROM sync.object o WHERE o.server = s.server)});
+}
+
+my $second = Org->start(leads => 5);
+connect_org($node, $second, 'second');
+enable_all($node, 'second', 'Lead');
+$node->safe_psql('postgres', 'ALTER SERVER "New ""Name""" RENAME TO acme');
+is(servers_of(), 'acme: acme, second: second', 'two servers, each with its tables');
+$node->safe_psql('postgres', q{
+    BEGIN; ALTER SERVER acme RENAME TO old; CREATE SERVER acme FOREIGN DATA WRAPPER salesforce; COMMIT;
+    SELECT sync.pause('old')});
+is(servers_of(), 'old: acme, second: second', 'a server that takes over a name takes over no tables');
+like(sql_error($node, q{SELECT sync.pause('acme')}), qr/nothing of server "acme" is synced/, 'nothing of it is synced');
+$node->safe_psql('postgres', q{
+    DROP SERVER acme;
+    BEGIN; ALTER SERVER old RENAME TO swap; ALTER SERVER second RENAME TO old; ALTER SERVER swap RENAME TO second; COMMIT;
+    SELECT sync.resume('second')});
+is(servers_of(), 'second: acme, old: second', 'so it is with names that were swapped');
+$node->safe_psql('postgres', q{
+    SELECT sync.pause('old');
+    SET session_replication_role = replica;
+    BEGIN; ALTER SERVER old RENAME TO older; CREATE SERVER old FOREIGN DATA WRAPPER salesforce; COMMIT;
+    RESET session_replication_role;
+    SELECT sync.pause('older')});
+is(servers_of(), 'second: acme, older: second', 'and where no event trigger saw it');
+sync_now($node, 'second');
+same_rows($node, $org, 'acme', 'Lead', 'under another name');
 done_testing();

@@ -207,6 +207,21 @@ cmp_ok($met, '>', $statistics ? 15 : 0, "statements that were planned ran the ow
 is(as_owner(q{SELECT DISTINCT who || E'\n' || context FROM acme.planner WHERE who <> 'owner'}), '',
     'as the owner, all of them');
 
+# Who may only take on the role that reads the server's files, and has not, names none.
+$node->safe_psql('postgres', q{
+    CREATE ROLE half LOGIN NOINHERIT;
+    GRANT pg_read_server_files TO half;
+    GRANT USAGE ON FOREIGN DATA WRAPPER salesforce TO half;
+    CREATE ROLE whole LOGIN;
+    GRANT pg_read_server_files TO whole;
+    GRANT USAGE ON FOREIGN DATA WRAPPER salesforce TO whole});
+my $create = q{CREATE SERVER %s FOREIGN DATA WRAPPER salesforce OPTIONS (ca_file '/nowhere')};
+like(sql_error($node, as_role('half', sprintf $create, 'half')), qr/42501.*"ca_file"/s,
+    "a member that does not inherit may not name a server's file");
+$node->safe_psql('postgres', as_role('half', 'SET ROLE pg_read_server_files; RESET ROLE'));
+$node->safe_psql('postgres', as_role('whole', sprintf $create, 'whole'));
+pass('one that does may');
+
 # Names that are taken by something else.
 $node->safe_psql('postgres', q{CREATE SCHEMA taken; CREATE TABLE taken.lead (x int); CREATE VIEW taken.campaign AS SELECT 1 AS a});
 connect_org($node, $org, 'taken');

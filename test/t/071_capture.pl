@@ -138,6 +138,25 @@ went_out($node, 'what was prepared goes out');
 cmp_ok(time - $committed, '<', 30, '... soon');
 hold($node);
 
+# A transaction that sees an older state captures by what the table is now, and
+# so does what follows in its session.
+{
+    my $session = $node->background_psql('postgres', on_error_die => 1);
+    $session->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM sync.field');
+    sql($node, q{SELECT sync.resume('acme')});
+    $org->post('/schema', { add_field => { object => 'Lead', name => 'Later__c', type => 'string', length => 40, label => 'Later' } });
+    sql($node, q{SELECT sync.set('acme', 'Lead', 'fields', NULL)});
+    sync_now($node, 'acme');
+    hold($node);
+    clear();
+    $session->query_safe(qq{UPDATE acme.lead SET later__c = 'in the old' WHERE id = '$leads[3]'; COMMIT});
+    $session->query_safe(qq{UPDATE acme.lead SET later__c = 'after it' WHERE id = '$leads[4]'});
+    $session->quit;
+    is(outbox($node), qq{update {"later__c": [null, "in the old"]}\nupdate {"later__c": [null, "after it"]}},
+        'a column that came while a transaction had its snapshot');
+}
+clear();
+
 # Deferred constraints: the change goes with the row when the check fails at commit.
 sql($node, q{
     CREATE TABLE public.boss (lead text PRIMARY KEY);

@@ -99,6 +99,18 @@ went_out($node, 'a transaction of 51 statements');
 is(scalar(writes_of($org)), 1, 'goes out in one call');
 is(sql($node, q{SELECT count(*) FROM sync.log WHERE operation = 'push'}), $runs + 1, 'of one push');
 
+# A pause holds for all that is committed after it, also while a push is going on
+my $slow = $org->fault({ kind => 'collections', method => 'PATCH' }, { delay => 1, pass => JSON::PP::true });
+sql($node, qq{UPDATE acme.lead SET city = 'before the pause' WHERE id = '$leads[95]'});
+wait_until('a write is on its way', sub { $org->hits($slow) });
+hold($node);
+sql($node, qq{UPDATE acme.lead SET city = 'after the pause' WHERE id IN ('$leads[95]', '$leads[96]')});
+wait_for($node, q{SELECT state = 'idle' FROM pg_stat_activity WHERE backend_type = 'sync worker'}, 'it has ended');
+is($org->count('Lead', q{City = 'before the pause'}), 1, 'what was on its way arrives');
+is($org->count('Lead', q{City = 'after the pause'}), 0, 'what came after the pause waits');
+let_go($node, 'and goes');
+is($org->count('Lead', q{City = 'after the pause'}), 2, 'when the pause is over');
+
 #
 # Few calls
 #

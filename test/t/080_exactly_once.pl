@@ -192,6 +192,23 @@ foreach my $object (sort keys %create)
     }
 }
 
+# Writers who never pause do not put off the looking up of what is in doubt.
+foreach my $object (sort keys %create)
+{
+    my $what = "$object, among commits that never end";
+    my $fault = $org->fault($create{$object}, { apply_then => { reset => JSON::PP::true } });
+    my $name = insert_rows($object, FEW);
+    my $others = 0;
+
+    hit($what, $fault);
+    wait_until("$what: it is known", sub {
+        $node->safe_psql('postgres', "UPDATE acme.campaign SET description = 'd" . $others++ . "'");
+        return $node->safe_psql('postgres',
+            "SELECT count(*) FROM acme.$object WHERE lastname = '$name' AND id LIKE '~%'") == 0;
+    });
+    settled($what, $object, $name, FEW);
+}
+
 # A session that holds a lock until it is told to go, or its server dies.
 sub hold_lock
 {

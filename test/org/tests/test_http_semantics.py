@@ -538,6 +538,18 @@ class Faults(Semantics):
         self.assertEqual(len(self.org.records(
             "SELECT Id FROM Lead WHERE LastName = 'Applied once'")), 1)
 
+    def test_held_until_the_rule_is_deleted(self):
+        self.inject({"hold": True})
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(self.ask()), daemon=True)
+        asking.start()
+        while not self.org.admin("GET", "/faults")["faults"][-1]["hits"]:
+            pass
+        self.assertEqual(answers, [])
+        self.org.admin("DELETE", "/faults")
+        asking.join(timeout=30)
+        self.assertEqual([answer.status for answer in answers], [200])
+
     def test_bad_json(self):
         self.inject({"bad_json": True})
         answer = self.ask()
