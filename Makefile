@@ -18,6 +18,9 @@ OBJS = \
 	src/launcher.o \
 	src/wake.o \
 	src/functions.o \
+	src/enable.o \
+	src/set.o \
+	src/follow.o \
 	src/rows.o \
 	src/ask.o \
 	src/check.o \
