@@ -15,7 +15,12 @@ EXTVERSION = $(shell sed -n "s/default_version = '\(.*\)'/\1/p" sync.control)
 OBJS = \
 	src/sync.o \
 	src/worker.o \
+	src/launcher.o \
+	src/wake.o \
 	src/functions.o \
+	src/enable.o \
+	src/set.o \
+	src/follow.o \
 	src/rows.o \
 	src/ask.o \
 	src/check.o \

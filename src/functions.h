@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * functions.h
- *	  What the administration functions share with sync.check.
+ *	  What the SQL-callable administration shares.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -10,9 +10,25 @@
 #ifndef SYNC_FUNCTIONS_H
 #define SYNC_FUNCTIONS_H
 
+#include "fmgr.h"
 #include "nodes/pg_list.h"
+
+#include "login.h"
+#include "tables/catalog.h"
 
 /* The objects that sync.enable takes when none are named. */
 extern List *default_object_names(void);
+
+/*
+ * text_arg, name_arg: the argument numbered from 0; NULL for null.
+ * own_server: the server named by the first argument, after renames and restores
+ * were followed; ERROR if the caller does not own it.
+ * synced_object: by name in any case; ERROR if it is not synced.
+ */
+extern char *text_arg(FunctionCallInfo fcinfo, int n);
+extern char *name_arg(FunctionCallInfo fcinfo, int n);
+extern ServerOptions *own_server(FunctionCallInfo fcinfo);
+extern SyncObject *synced_object(const ServerOptions *server,
+								 const char *name);
 
 #endif							/* SYNC_FUNCTIONS_H */

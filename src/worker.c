@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * worker.c
- *	  Background workers: a launcher, one worker per server, and helpers.
+ *	  Background workers: one for each server, and helpers.
  *
  * One worker serves one server, so that a slow org holds up no other.  Copiers
  * bring in objects for the first time beside it, while it goes on with the
@@ -9,13 +9,11 @@
  * workers of their own, so that their transactions do not depend on their
  * caller's.
  *
- * With shared_preload_libraries a launcher looks into each database now and
- * then, and at once when a worker has ended: it starts a scout there, which
- * can read that database's tables and starts what should be running.  All
- * workers but the launcher are started with BGW_NEVER_RESTART, so that a
- * database that was dropped has no worker that fails for ever; the launcher is
- * who brings them back.  Without it sync.start() starts them, and nobody
- * brings them back after a restart.
+ * A scout reads the tables of one database, and starts what should be running
+ * there; the launcher (launcher.c) sends it.  All workers but the launcher are
+ * started with BGW_NEVER_RESTART, so that a database that was dropped has no
+ * worker that fails for ever; the launcher is who brings them back.  Without it
+ * sync.start() starts them, and nobody brings them back after a restart.
  *
  * Who serves a server holds its lock (step.h).  Nothing is kept in shared
  * memory.
@@ -26,25 +24,17 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
-#include "access/htup_details.h"
-#include "access/tableam.h"
 #include "access/twophase.h"
 #include "access/xact.h"
-#include "catalog/pg_database.h"
-#include "commands/dbcommands.h"
 #include "commands/extension.h"
-#include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/proc.h"
 #include "storage/procarray.h"
 #include "tcop/tcopprot.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -63,12 +53,7 @@
 #include "tables/outbox.h"
 #include "worker.h"
 
-/* Settings */
-static int	max_copiers = 2;
-static int	naptime = 60;
-
-/* The launcher does not look again sooner than this, whatever ends. */
-#define LAUNCHER_MIN_NAP_MS		2000
+int			worker_max_copiers = 2;
 
 /*
  * Nor does a worker look sooner than this at what is due and could not be done
@@ -88,7 +73,6 @@ static int	naptime = 60;
 /* A paused or idle worker looks at its tables at least so often. */
 #define WORKER_MAX_NAP_MS		60000
 
-PGDLLEXPORT void sync_launcher_main(Datum arg);
 PGDLLEXPORT void sync_worker_main(Datum arg);
 
 StaticAssertDecl(sizeof(WorkerArgs) <= BGW_EXTRALEN,
@@ -101,8 +85,8 @@ StaticAssertDecl(sizeof(WorkerArgs) <= BGW_EXTRALEN,
 static const char *const task_names[] = {"scout", "worker", "copier",
 "cycle", "login"};
 
-static void
-fill_worker(BackgroundWorker *worker, const char *function)
+void
+worker_fill(BackgroundWorker *worker, const char *function)
 {
 	memset(worker, 0, sizeof(BackgroundWorker));
 	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
@@ -114,12 +98,12 @@ fill_worker(BackgroundWorker *worker, const char *function)
 }
 
 /* False if max_worker_processes are in use. */
-static bool
+bool
 worker_launch(WorkerArgs *args, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker;
 
-	fill_worker(&worker, "sync_worker_main");
+	worker_fill(&worker, "sync_worker_main");
 	if (!OidIsValid(args->dbid))
 		args->dbid = MyDatabaseId;
 	snprintf(worker.bgw_type, BGW_MAXLEN, "sync %s", task_names[args->task]);
@@ -154,130 +138,6 @@ worker_run_and_wait(WorkerArgs *args)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-}
-
-/*
- * Waking at commit.  The pid is looked up while the transaction can still
- * read tables; a pid that has meanwhile gone to another process does no harm,
- * for a latch may always be set.
- */
-
-typedef struct PendingWake
-{
-	Oid			serverid;
-	NameData	name;			/* of the server, for the name of a worker */
-	int			pid;
-	bool		start;
-} PendingWake;
-
-static List *pending_wakes = NIL;	/* in TopTransactionContext */
-
-static void
-wake_pid(int pid)
-{
-	PGPROC	   *proc = pid > 0 ? BackendPidGetProc(pid) : NULL;
-
-	if (proc && proc->databaseId == MyDatabaseId)
-		SetLatch(&proc->procLatch);
-}
-
-static void
-wake_callback(XactEvent event, void *arg)
-{
-	ListCell   *lc;
-
-	if (pending_wakes == NIL)
-		return;
-	/* Whoever commits a prepared one cannot know: the worker watches it. */
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
-	{
-		foreach(lc, pending_wakes)
-		{
-			PendingWake *wake = (PendingWake *) lfirst(lc);
-			WorkerArgs	args = {0};
-
-			wake_pid(wake->pid);
-			args.task = WORKER_SERVER;
-			args.serverid = wake->serverid;
-			strlcpy(args.object, NameStr(wake->name), WORKER_OBJECT_LEN);
-
-			/* It ends at once where one is running; no slot: see sync.check */
-			if (wake->start)
-				(void) worker_launch(&args, NULL);
-		}
-	}
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
-		event == XACT_EVENT_PREPARE)
-		pending_wakes = NIL;
-}
-
-static void
-add_wake(Oid serverid, const char *name, int pid, bool start)
-{
-	static bool registered = false;
-	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
-	PendingWake *wake = palloc(sizeof(PendingWake));
-
-	if (!registered)
-		RegisterXactCallback(wake_callback, NULL);
-	registered = true;
-	wake->serverid = serverid;
-	namestrcpy(&wake->name, name);
-	wake->pid = pid;
-	wake->start = start;
-	pending_wakes = lappend(pending_wakes, wake);
-	MemoryContextSwitchTo(old);
-}
-
-void
-worker_wake_at_commit(Oid serverid, bool start)
-{
-	ForeignServer *server;
-	ListCell   *lc;
-
-	foreach(lc, pending_wakes)
-	{
-		PendingWake *wake = (PendingWake *) lfirst(lc);
-
-		if (wake->serverid == serverid)
-		{
-			wake->start |= start;
-			return;
-		}
-	}
-	server = GetForeignServerExtended(serverid, FSV_MISSING_OK);
-	add_wake(serverid, server ? server->servername : "",
-			 catalog_worker_pid(serverid), start);
-}
-
-/*
- * The pid that serves the server looked up last; a worker that starts says so
- * by an invalidation of sync.worker.
- */
-static Oid	known_server = InvalidOid;
-static int	known_pid = 0;
-static Oid	worker_relid = InvalidOid;
-
-static void
-forget_pid(Datum arg, Oid relid)
-{
-	if (relid == InvalidOid || relid == worker_relid)
-		known_server = InvalidOid;
-}
-
-void
-worker_wake_for_changes(Oid serverid)
-{
-	if (!OidIsValid(worker_relid))
-		CacheRegisterRelcacheCallback(forget_pid, (Datum) 0);
-	if (known_server != serverid)
-	{
-		/* What comes in while it is read counts. */
-		worker_relid = catalog_worker_table();
-		known_server = serverid;
-		known_pid = catalog_worker_pid(serverid);
-	}
-	add_wake(serverid, "", known_pid, false);
 }
 
 /*
@@ -553,7 +413,7 @@ keep_copying(ServerWorker *w)
 			continue;
 		if (object->retry_at > now)
 			next = next ? Min(next, object->retry_at) : object->retry_at;
-		else if (list_length(w->copiers) < max_copiers)
+		else if (list_length(w->copiers) < worker_max_copiers)
 			start_copier(w, object->object);
 	}
 	return next;
@@ -1107,159 +967,4 @@ sync_worker_main(Datum arg)
 			break;
 	}
 	proc_exit(0);
-}
-
-/*
- * The launcher
- */
-
-/* Databases that may have the extension: all that can be connected to. */
-static List *
-connectable_databases(MemoryContext context)
-{
-	List	   *databases = NIL;
-	Relation	rel;
-	TableScanDesc scan;
-	HeapTuple	tuple;
-
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
-	rel = table_open(DatabaseRelationId, AccessShareLock);
-	scan = table_beginscan_catalog(rel, 0, NULL);
-	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
-	{
-		Form_pg_database db = (Form_pg_database) GETSTRUCT(tuple);
-
-		/* Templates are left alone: a connection would disturb their copying. */
-		if (db->datallowconn && !db->datistemplate)
-		{
-			MemoryContext old = MemoryContextSwitchTo(context);
-
-			databases = lappend_oid(databases, db->oid);
-			MemoryContextSwitchTo(old);
-		}
-	}
-	table_endscan(scan);
-	table_close(rel, AccessShareLock);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(context);
-	return databases;
-}
-
-/* One scout after the other, so that they take one worker slot only. */
-static void
-scout_databases(MemoryContext context)
-{
-	List	   *databases = connectable_databases(context);
-	ListCell   *lc;
-
-	foreach(lc, databases)
-	{
-		BackgroundWorkerHandle *handle;
-		WorkerArgs	args = {0};
-
-		args.task = WORKER_SCOUT;
-		args.dbid = lfirst_oid(lc);
-		/* Whom the workers that it starts tell of their end. */
-		args.notify_pid = MyProcPid;
-		if (!worker_launch(&args, &handle))
-			return;
-		(void) WaitForBackgroundWorkerShutdown(handle);
-		CHECK_FOR_INTERRUPTS();
-	}
-}
-
-void
-sync_launcher_main(Datum arg)
-{
-	MemoryContext turn;
-
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
-	turn = AllocSetContextCreate(TopMemoryContext, "sync launcher",
-								 ALLOCSET_DEFAULT_SIZES);
-	for (;;)
-	{
-		MemoryContextReset(turn);
-		MemoryContextSwitchTo(turn);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
-		scout_databases(turn);
-		/* The scouts' own ends have set the latch, too. */
-		ResetLatch(MyLatch);
-		(void) WaitLatch(MyLatch, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 LAUNCHER_MIN_NAP_MS, PG_WAIT_EXTENSION);
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 naptime * 1000L, PG_WAIT_EXTENSION);
-	}
-}
-
-/* Set in the postmaster, inherited by all. */
-static bool launcher_registered = false;
-
-bool
-worker_has_launcher(void)
-{
-	return launcher_registered;
-}
-
-static void
-register_launcher(void)
-{
-	BackgroundWorker worker;
-
-	fill_worker(&worker, "sync_launcher_main");
-	worker.bgw_restart_time = 5;
-	strlcpy(worker.bgw_name, "sync launcher", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "sync launcher", BGW_MAXLEN);
-	RegisterBackgroundWorker(&worker);
-	launcher_registered = true;
-}
-
-void
-worker_init(void)
-{
-	DefineCustomIntVariable("sync.max_copiers",
-							"Sets how many objects of a server are copied at once for the first time.",
-							NULL, &max_copiers, 2, 1, 16, PGC_SIGHUP, 0,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("sync.naptime",
-							"Sets how often the launcher looks into the databases for workers that should be running.",
-							NULL, &naptime, 60, 1, 3600, PGC_SIGHUP,
-							GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomIntVariable("sync.page_rows",
-							"Sets how many rows of a Bulk result are fetched and committed at once.",
-							NULL, &copy_page_rows, 100000, 100, 10000000,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("sync.bulk_threshold",
-							"Sets above how many changed rows of an object a Bulk job is used.",
-							NULL, &pull_bulk_threshold, 10000, 0, 1000000,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("sync.push_bulk_threshold",
-							"Sets above how many changes of one object a Bulk job sends them.",
-							NULL, &push_bulk_threshold, 2000, 1, 1000000,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("sync.push_concurrency",
-							"Sets how many calls that write to Salesforce are in flight at once.",
-							NULL, &push_concurrency, 4, 1, 8,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("sync.lost_answer_wait",
-							"Sets for how long a request whose answer was lost may still be running in the org.",
-							"A record that is not found there is sent again only after that.",
-							&push_answer_wait, 120, 0, 86400,
-							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomIntVariable("sync.describe_interval",
-							"Sets how often an object's fields are looked at anew.",
-							NULL, &evolve_interval, 3600, 1, 604800,
-							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
-	if (process_shared_preload_libraries_in_progress)
-		register_launcher();
 }

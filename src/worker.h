@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * worker.h
- *	  Background workers: what they are started for, starting, waking.
+ *	  Background workers: what they are started for, and starting them.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -40,15 +40,23 @@ typedef struct WorkerArgs
 /*
  * worker_run_and_wait: starts a worker and waits for its end; ends it if the
  * wait is interrupted.  ERROR with a hint when it cannot be started.
- * worker_wake_at_commit: the server's worker looks at its tables anew once
- * this transaction has committed, and one is started then if none is running.
- * worker_wake_for_changes: the same from a capture trigger, once for each
- * transaction: looks up nothing that it knows already, and starts nothing.
+ * worker_launch: starts one; false if max_worker_processes are in use.
+ * worker_fill: what all of them have in common.
  */
+struct BackgroundWorker;
+struct BackgroundWorkerHandle;
+
 extern void worker_run_and_wait(WorkerArgs *args);
-extern void worker_wake_at_commit(Oid serverid, bool start);
-extern void worker_wake_for_changes(Oid serverid);
+extern bool worker_launch(WorkerArgs *args,
+						  struct BackgroundWorkerHandle **handle);
+extern void worker_fill(struct BackgroundWorker *worker, const char *function);
+
+/* launcher.c */
 extern bool worker_has_launcher(void);
-extern void worker_init(void);
+extern void launcher_register(void);
+
+/* Settings */
+extern int	worker_max_copiers;
+extern int	launcher_naptime;	/* seconds */
 
 #endif							/* SYNC_WORKER_H */

@@ -1,0 +1,300 @@
+/*-------------------------------------------------------------------------
+ *
+ * enable.c
+ *	  sync.enable: objects of an org become tables.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "cycle.h"
+#include "evolve.h"
+#include "functions.h"
+#include "login.h"
+#include "mapping.h"
+#include "rows.h"
+#include "tables/sql.h"
+#include "wake.h"
+
+PG_FUNCTION_INFO_V1(sync_enable);
+
+/* The eight categories; parents first. */
+static const char *const default_objects[] = {
+	"User", "Group", "Account", "Contact", "Lead", "Campaign",
+	"CampaignMemberStatus", "CampaignMember", "Opportunity",
+	"OpportunityContactRole", "Task", "Event"
+};
+
+List *
+default_object_names(void)
+{
+	List	   *names = NIL;
+
+	for (size_t i = 0; i < lengthof(default_objects); i++)
+		names = lappend(names, pstrdup(default_objects[i]));
+	return names;
+}
+
+static List *
+text_array_to_list(ArrayType *array)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+	List	   *result = NIL;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements,
+					  &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("the name of an object must not be null")));
+		result = lappend(result, TextDatumGetCString(elements[i]));
+	}
+	return result;
+}
+
+static DescribeObject *
+find_entry(List *global, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, global)
+	{
+		DescribeObject *entry = (DescribeObject *) lfirst(lc);
+
+		if (pg_strcasecmp(entry->name, name) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+/*
+ * The objects to enable, by the org's own names.  Of the default set those
+ * that the login may not see are left out with a notice; one that was asked
+ * for by name is an error.
+ */
+static List *
+choose_objects(SalesforceApi *api, bool by_default, List *asked)
+{
+	List	   *global = describe_global(api);
+	List	   *chosen = NIL;
+	List	   *names = by_default ? default_object_names() : asked;
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		char	   *name = (char *) lfirst(lc);
+		DescribeObject *entry = find_entry(global, name);
+
+		if (entry && entry->queryable)
+		{
+			if (!mapping_has_name(chosen, entry->name))
+				chosen = lappend(chosen, entry->name);
+		}
+		else if (!by_default)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
+					 entry == NULL
+					 ? errmsg("object \"%s\" does not exist in the org, or the login may not see it", name)
+					 : errmsg("object \"%s\" cannot be queried", name),
+					 errhint("Custom objects end in \"__c\"; sync.check(server) lists what the login lacks.")));
+		else
+			ereport(NOTICE,
+					(errmsg("object \"%s\" is left out: the login may not see it",
+							name)));
+	}
+	return chosen;
+}
+
+/* What goes both ways unless told otherwise, as far as the login may write it. */
+static bool
+goes_both_ways(const DescribeObject *described)
+{
+	static const char *const names[] = {"Lead", "Contact", "Campaign",
+	"CampaignMember"};
+
+	for (size_t i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(names[i], described->name) == 0)
+			return described->createable || described->updateable;
+	}
+	return false;
+}
+
+/* Makes the server known, in the schema given or the one it has. */
+static void
+register_server(const ServerOptions *server, const char *schema)
+{
+	SqlScope	sql;
+
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "INSERT INTO sync.server AS s"
+				   " (server, serverid, origin, schema)"
+				   " VALUES ($1, $2, $3, coalesce($4, $1))"
+				   " ON CONFLICT (server) DO UPDATE SET serverid = $2,"
+				   " schema = coalesce($4, s.schema), running = true",
+				   "notn", server->name, server->serverid, catalog_origin(),
+				   schema);
+	(void) sql_run(&sql,
+				   "INSERT INTO sync.server_progress (server) VALUES ($1)"
+				   " ON CONFLICT DO NOTHING", "n", server->name);
+	sql_end(&sql);
+}
+
+static Oid
+disabled_table(const ServerOptions *server, const char *object)
+{
+	SqlScope	sql;
+	Oid			relid = InvalidOid;
+
+	sql_begin(&sql);
+	if (sql_run(&sql,
+				"SELECT o.relation::oid FROM sync.object o"
+				" JOIN pg_catalog.pg_class c ON c.oid = o.relation"
+				" WHERE o.server = $1 AND o.object = $2 AND NOT o.enabled",
+				"nt", server->name, object) > 0)
+		relid = (Oid) sql_int(&sql, 0, 1);
+	sql_end(&sql);
+	return relid;
+}
+
+/*
+ * The table of an object: a new one; or, after sync.disable, the one that was
+ * kept, emptied for a new copy, its missing columns added.
+ */
+static Oid
+provide_table(const ServerOptions *server, const DescribeObject *described,
+			  List *fields, const char *schema)
+{
+	TableSpec  *spec = mapping_table(described, fields, schema);
+	bool		both = goes_both_ways(described);
+	Oid			kept = disabled_table(server, described->name);
+	List	   *missing = NIL;
+	ListCell   *lc;
+
+	spec->takes_writes = both;
+	if (!OidIsValid(kept))
+		return schema_create_table(spec, server->owner);
+
+	foreach(lc, spec->columns)
+	{
+		TableColumn *column = (TableColumn *) lfirst(lc);
+
+		if (get_attnum(kept, column->name) == InvalidAttrNumber)
+			missing = lappend(missing, column);
+	}
+	ereport(NOTICE,
+			(errmsg("the table of %s that sync.disable kept is emptied and copied anew",
+					described->name)));
+	schema_empty_table(kept);
+	if (missing != NIL)
+		schema_add_columns(kept, missing);
+	schema_take_writes(kept, both);
+	return kept;
+}
+
+static void
+register_object(const ServerOptions *server, const DescribeObject *described,
+				List *fields, const char *stamp, Oid relid)
+{
+	SqlScope	sql;
+	SyncObject	object = {0};
+
+	sql_begin(&sql);
+	(void) sql_run(&sql, "DELETE FROM sync.object"
+				   " WHERE server = $1 AND object = $2",
+				   "nt", server->name, described->name);
+	(void) sql_run(&sql,
+				   "INSERT INTO sync.object (server, object, relation,"
+				   " direction, conflict) VALUES ($1, $2, $3, $4, $5)",
+				   "ntott", server->name, described->name, relid,
+				   goes_both_ways(described) ? "both" : "from",
+				   strcmp(described->name, "Lead") == 0 ? "local"
+				   : "salesforce");
+	(void) sql_run(&sql,
+				   "INSERT INTO sync.progress (server, object, stamp_field,"
+				   " has_isdeleted, undeletable, deletable, replicateable,"
+				   " described, describe_tag)"
+				   " VALUES ($1, $2, $3, $4, $5, $6, $7, now(), $8)",
+				   "nttbbbbt", server->name, described->name, stamp,
+				   describe_field(described, "IsDeleted") != NULL,
+				   described->undeletable, described->deletable,
+				   described->replicateable, described->last_modified);
+	sql_end(&sql);
+	object.server = server->name;
+	object.object = described->name;
+	catalog_add_fields(&object, fields);
+}
+
+static Oid
+enable_object(const ServerOptions *server, SalesforceApi *api,
+			  const char *name, const char *schema)
+{
+	DescribeObject *described = describe_object(api, name, NULL);
+	const char *stamp = mapping_stamp(described);
+	List	   *fields;
+	Oid			relid;
+
+	if (stamp == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("object \"%s\" cannot be synced", described->name),
+				 errdetail("It has none of the fields SystemModstamp, LastModifiedDate and CreatedDate, by which changes are found."),
+				 errhint("Read it with sync.soql.")));
+	fields = mapping_fields(described, NIL, NIL, false);
+	relid = provide_table(server, described, fields, schema);
+	register_object(server, described, fields, stamp, relid);
+	return relid;
+}
+
+/*
+ * sync.enable(server name, objects text[], schema name) returns setof regclass
+ */
+Datum
+sync_enable(PG_FUNCTION_ARGS)
+{
+	ServerOptions *server = own_server(fcinfo);
+	List	   *asked = PG_ARGISNULL(1) ? NIL :
+		text_array_to_list(PG_GETARG_ARRAYTYPE_P(1));
+	RowsOut    *out = rows_begin(fcinfo);
+	Org		   *org = org_open(server->name);
+	List	   *names = choose_objects(org->api, PG_ARGISNULL(1), asked);
+	char	   *schema;
+	ListCell   *lc;
+
+	register_server(server, name_arg(fcinfo, 2));
+	schema = catalog_server(server->name)->schema;
+	foreach(lc, names)
+	{
+		char	   *name = (char *) lfirst(lc);
+		Datum		value;
+		bool		null = false;
+
+		if (catalog_object(server->name, name) != NULL)
+		{
+			if (asked != NIL)
+				ereport(NOTICE,
+						(errmsg("object \"%s\" is synced already", name)));
+			continue;
+		}
+		value = ObjectIdGetDatum(enable_object(server, org->api, name,
+											   schema));
+		rows_add(out, &value, &null);
+	}
+	(void) cycle_count_calls(org);
+	org_close(org);
+	worker_wake_at_commit(server->serverid, true);
+	return (Datum) 0;
+}
