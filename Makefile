@@ -105,6 +105,11 @@ PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 
 ifneq ($(wildcard $(PGXS)),)
 
+# PostgreSQL 13 does not install the isolation tester.
+ifeq ($(wildcard $(dir $(PGXS))../test/isolation/pg_isolation_regress),)
+ISOLATION :=
+endif
+
 # A server that was built with LLVM asks for bitcode, which only its clang can
 # make; without one the extension works as well.
 SERVER_CLANG := $(shell sed -n 's/^CLANG *= *//p' $(dir $(PGXS))../Makefile.global)

@@ -45,6 +45,11 @@ CppConcat(pg_finfo_,funcname) (void) \
 extern int no_such_variable
 #endif
 
+/* 16 took it out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* 14 split copy.c, renamed COPY's state and let others look into it. */
 #if PG_VERSION_NUM >= 140000
 #include "commands/copyfrom_internal.h"

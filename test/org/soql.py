@@ -110,9 +110,11 @@ def _csv_value(expr, kind):
     if kind == "boolean":
         return "CASE WHEN %s THEN 'true' ELSE 'false' END" % expr
     if kind in ("double", "currency", "percent"):
-        # SQLite writes 15 digits; a value that needs more gets them.
-        return ("CASE WHEN {0} IS NULL THEN '' WHEN CAST(CAST({0} AS TEXT) "
-                "AS REAL) = {0} THEN {0} ELSE printf('%!.17g', {0}) END"
+        # As few digits as tell the value, which SQLite itself does not see to:
+        # some versions write 15, others 17.
+        return ("CASE WHEN {0} IS NULL THEN '' "
+                "WHEN CAST(printf('%!.15g', {0}) AS REAL) = {0} "
+                "THEN printf('%!.15g', {0}) ELSE printf('%!.17g', {0}) END"
                 .format(expr))
     if kind in TEXT or kind == "anyType":
         return "ifnull(replace(%s, '\"', '\"\"'), '')" % expr

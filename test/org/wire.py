@@ -474,7 +474,7 @@ class Connection:
             try:
                 if not self.sock.recv(4096):
                     return
-            except (TimeoutError, ssl.SSLWantReadError):
+            except (socket.timeout, ssl.SSLWantReadError):
                 continue
             except OSError:
                 return

@@ -40,9 +40,8 @@ sub drop_all
 
 sub copier
 {
-    return $node->safe_psql('postgres', q{
-        SELECT pid FROM pg_stat_progress_copy
-        UNION SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'sync cop%' LIMIT 1});
+    return $node->safe_psql('postgres',
+        q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'sync copier'});
 }
 
 # kill -9 of the process that copies: the server restarts all its processes.

@@ -53,10 +53,11 @@ for my $chunk (1, 2, 3, 7)
 # --- Rows that are refused, each alone ------------------------------------------
 
 my $id = '00QR00000001abcAAA';
+my ($in_n, $in_day, $in_ok) = map { column_read($node, $_) } qw(n day ok);
 my %bad = (
-    'a value of the wrong type' => [ "$id,x,no,t,,,", "$id 22P02 n " ],
-    'a number out of range' => [ "$id,x,99999999999,t,,,", "$id 22003 n " ],
-    'a day that is none' => [ "$id,x,1,t,,2023-02-29,", "$id 22008 day " ],
+    'a value of the wrong type' => [ "$id,x,no,t,,,", "$id 22P02 $in_n " ],
+    'a number out of range' => [ "$id,x,99999999999,t,,,", "$id 22003 $in_n " ],
+    'a day that is none' => [ "$id,x,1,t,,2023-02-29,", "$id 22008 $in_day " ],
     'a record that is too short' => [ "$id,x,1", "$id 22P04 - " ],
     'a record that is too long' => [ "$id,x,1,t,,,,more", "$id 22P04 - " ],
     'an empty record' => [ '', '- 22P04 - ' ],
@@ -69,7 +70,7 @@ my %bad = (
     'what a trigger refuses in its own words' => [ "$id,own,1,t,,,", "$id XY123 - mine" ],
     'what is too long for an index' => [ "$id," . join('', map { chr(97 + rand 26) } 1 .. 9000) . ',1,t,,,', "$id 54000 - " ],
     'what a foreign key refuses' => [ "$id,x,7,t,,,", "$id 23503 - " ],
-    'what a domain refuses' => [ "$id,x,1,t,,2001-01-01,", "$id 23514 day " ],
+    'what a domain refuses' => [ "$id,x,1,t,,2001-01-01,", "$id 23514 $in_day " ],
 );
 
 value($node, <<'SQL');
@@ -111,7 +112,7 @@ like(load('acme.lead', $all, qq(1,x,1,t,,,\n2,x,2,t,,,\n3,x,"open\n)), qr/^2\n3 
 is(load('acme.lead', $all, "1,x,1,,,,\n2,x,2,\"\",,,\n3,x,3,t,,,\n"), '3', 'nothing is false, where NULL is not allowed');
 is(value($node, "SELECT string_agg(ok::text || coalesce(maybe::text, '-'), ' ' ORDER BY id) FROM acme.lead"),
     'false- false- true-', '... but NULL where it is');
-like(load('acme.lead', '{id,ok}', qq("1",""\r\n"2",""\r\n"3",what\r\n)), qr/^2\n3 22P02 ok /, '... also at the end of a CRLF line');
+like(load('acme.lead', '{id,ok}', qq("1",""\r\n"2",""\r\n"3",what\r\n)), qr/^2\n3 22P02 $in_ok /, '... also at the end of a CRLF line');
 my $long = load('acme.lead', '{id,n}', '1,' . ('x' x 5000) . "\n");
 ok(length($long) < 1200, 'what is kept of a message has bounds');
 

@@ -89,11 +89,15 @@ is(value($node, "SELECT string_agg(name, ', ' ORDER BY id) FROM acme.lead WHERE 
 is(merge($t, $all, [ "3,page one,3,t,f,$new\n", "3,page two,3,t,t,$new\n4,page two,4,t,f,$new\n" ]), '0 1 1 0 0', 'several pages in one stage');
 is(merge($t, $all, [ "4,x,4,t,t,$new\n", "4,undeleted,4,t,f,2024-01-05T00:00:00Z\n" ]), '0 1 0 0 0', 'deleted and restored');
 
-# Unchanged rows leave no trace.
+# Unchanged rows leave no trace.  Hint bits are set beforehand: with checksums,
+# the default from PostgreSQL 18 on, setting them writes WAL.  That takes a
+# commit that has reached the disk, hence the checkpoint in front.
 my $many = live_table('many', join('', map { sprintf "%05d,x,1,t,f,$same\n", $_ } 1 .. 20_000), @columns);
 my ($merged, $wal, $changed) = split /\n/, value($node, <<"SQL");
 SELECT tt.stage($many, '$all', 'stamp') \\g /dev/null
 SELECT tt.stage_load(convert_to(string_agg(format('%s,x,1,t,f,$same', lpad(i::text, 5, '0')), E'\\n'), 'UTF8')) FROM generate_series(1, 20000) AS i \\g /dev/null
+CHECKPOINT;
+VACUUM acme.many;
 CHECKPOINT;
 SELECT pg_current_wal_insert_lsn() AS before \\gset
 SELECT tt.merge();
@@ -153,7 +157,7 @@ is(merge($tree, '{id,parent,isdeleted,stamp}', "60,61,f,$new\n61,,f,$new\n2,61,f
 
 # A staged row that is none.
 is(value($node, "SELECT tt.stage($f, '$all', 'stamp') \\g /dev/null\nSELECT tt.stage_load(" . bytes("30,x,bad,t,f,$new\n,x,1,t,f,$new\n31,fine31,1,t,f,$new\n") . ");\nSELECT tt.merge();"),
-    qq(1\n30 22P02 n invalid input syntax for type numeric: "bad"\n- 23502 id null value in column "id" of relation "_sync_stage" violates not-null constraint\n0 1 0 0 0), 'rows refused by the stage are named, too');
+    "1\n30 22P02 " . column_read($node, 'n') . qq( invalid input syntax for type numeric: "bad"\n- 23502 id null value in column "id" of relation "_sync_stage" violates not-null constraint\n0 1 0 0 0), 'rows refused by the stage are named, too');
 
 # --- Tables that users have changed ---------------------------------------------
 

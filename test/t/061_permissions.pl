@@ -105,7 +105,7 @@ same_rows($node, $org, 'acme', 'Lead', 'without the trigger', fields => ['LastNa
 # with which statement; superusers leave the tables alone meanwhile.
 $node->safe_psql('postgres', as_role('owner', q{SELECT sync.enable('acme', ARRAY['Contact'])}));
 wait_live($node, 'acme', what => 'contacts are there');
-my $statistics = $node->pg_version >= 14;
+my $statistics = $node->safe_psql('postgres', 'SHOW server_version_num') >= 140000;
 my $stage = $statistics ? q{
         IF to_regclass('pg_temp._sync_stage') IS NOT NULL THEN
             CREATE STATISTICS IF NOT EXISTS acme.of_stage ON id, (acme.planned(id)), (acme.planned('1'))
