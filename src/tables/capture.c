@@ -266,12 +266,30 @@ find_table(Oid relid)
  * The changes of one row
  */
 
+static inline bool
+is_inline(Datum value)
+{
+	return !VARATT_IS_EXTERNAL(DatumGetPointer(value)) &&
+		!VARATT_IS_COMPRESSED(DatumGetPointer(value));
+}
+
+/* What datum_image_eq says; most values are short, and it would dwell on them. */
 static bool
 same_value(const CaptureColumn *column, Datum a, bool a_null, Datum b,
 		   bool b_null)
 {
 	if (a_null || b_null)
 		return a_null == b_null;
+	if (column->typbyval)
+		return a == b;
+	if (column->typlen == -1 && is_inline(a) && is_inline(b))
+	{
+		Size		len = VARSIZE_ANY_EXHDR(DatumGetPointer(a));
+
+		return len == VARSIZE_ANY_EXHDR(DatumGetPointer(b)) &&
+			memcmp(VARDATA_ANY(DatumGetPointer(a)),
+				   VARDATA_ANY(DatumGetPointer(b)), len) == 0;
+	}
 	return datum_image_eq(a, b, column->typbyval, column->typlen);
 }
 
