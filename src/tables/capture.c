@@ -98,7 +98,7 @@ static struct
 	ItemPointerData change;		/* the DELETE in the outbox */
 } moved = {InvalidLocalTransactionId};
 
-/* Servers to wake when this transaction commits. */
+/* The server that was marked to be woken last, and by which transaction. */
 static Oid	last_woken = InvalidOid;
 static LocalTransactionId last_woken_in = InvalidLocalTransactionId;
 

@@ -25,7 +25,7 @@
  * capture_drop_triggers: no longer.
  * capture_init: called at module load.
  *
- * capture_wake is called once for each transaction that captured something,
+ * What capture_init is given is called once for each transaction that captured something,
  * with the server; the bridge sets it (it knows the workers).
  */
 extern void capture_create_triggers(Oid relid);

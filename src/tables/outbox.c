@@ -468,10 +468,6 @@ attempts_open(const char *server)
 	return attempts;
 }
 
-/*
- * Values come as JSON and are kept as plain text, which can be read, and put
- * back into the column.
- */
 TimestampTz
 attempts_since(const char *server, const char *object)
 {
@@ -488,6 +484,10 @@ attempts_since(const char *server, const char *object)
 	return since ? since - ATTEMPT_CLOCK_SLACK : 0;
 }
 
+/*
+ * Values come as JSON and are kept as plain text, which can be read, and put
+ * back into the column.
+ */
 void
 conflict_record(const char *server, const char *object, const char *id,
 				const char *field, const char *base, const char *salesforce,
