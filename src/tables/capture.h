@@ -25,8 +25,8 @@
  * capture_drop_triggers: no longer.
  * capture_init: called at module load.
  *
- * What capture_init is given is called once for each transaction that captured something,
- * with the server; the bridge sets it (it knows the workers).
+ * What it is given is called once for each transaction that captured
+ * something, with the server; it is the bridge's, which knows the workers.
  */
 extern void capture_create_triggers(Oid relid);
 extern void capture_drop_triggers(Oid relid);
