@@ -104,18 +104,6 @@ parse_type(const char *text, Oid *type, int32 *typmod)
 #define ROLE_PG_READ_SERVER_FILES DEFAULT_ROLE_READ_SERVER_FILES
 #endif
 
-/* 17 brought RestrictSearchPath(); call within a NewGUCNestLevel(). */
-static inline void
-set_empty_search_path(void)
-{
-#if PG_VERSION_NUM >= 170000
-	RestrictSearchPath();
-#else
-	(void) set_config_option("search_path", "", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-#endif
-}
-
 /* 16 replaced the functions per kind of object by general ones. */
 static inline bool
 server_owned_by(Oid serverid, Oid role)

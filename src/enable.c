@@ -162,7 +162,7 @@ disabled_table(const ServerOptions *server, const char *object)
 
 	sql_begin(&sql);
 	if (sql_run(&sql,
-				"SELECT o.relation::oid FROM sync.object o"
+				"SELECT o.relation::pg_catalog.oid FROM sync.object o"
 				" JOIN pg_catalog.pg_class c ON c.oid = o.relation"
 				" WHERE o.server = $1 AND o.object = $2 AND NOT o.enabled",
 				"nt", server->name, object) > 0)

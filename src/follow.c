@@ -33,7 +33,7 @@ release_tables(void)
 
 	sql_begin(&sql);
 	n = sql_run(&sql,
-				"SELECT o.relation::oid FROM sync.object o"
+				"SELECT o.relation::pg_catalog.oid FROM sync.object o"
 				" JOIN sync.server s USING (server)"
 				" JOIN pg_catalog.pg_class c ON c.oid = o.relation"
 				" WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server f"

@@ -29,19 +29,19 @@ static const TypeDef type_defs[] = {
 	{"double", "numeric"},
 	{"currency", "numeric"},
 	{"percent", "numeric"},
-	{"date", "date"},
+	{"date", "pg_catalog.date"},
 	{"datetime", "timestamp with time zone"},
 	{"time", "time without time zone"},
 	/* Ids compare byte by byte, and so do the columns that join with them. */
-	{"id", "text COLLATE \"C\""},
-	{"reference", "text COLLATE \"C\""},
+	{"id", "pg_catalog.text COLLATE pg_catalog.\"C\""},
+	{"reference", "pg_catalog.text COLLATE pg_catalog.\"C\""},
 	/* Selecting these is refused by Bulk, or gives a URL instead of a value. */
 	{"base64", NULL},
 	{"address", NULL},
 	{"location", NULL},
 	{"complexvalue", NULL},
 	{"json", NULL},
-	{NULL, "text"}
+	{NULL, "pg_catalog.text"}
 };
 
 static const TypeDef *

@@ -98,7 +98,7 @@ set_fields(const ServerOptions *server, SyncObject *object,
 	else
 		object->exclude = names;
 	if (strcmp(option, "exclude") == 0 && names == NIL)
-		set_column(object, "exclude", "::text[]", "{}");
+		set_column(object, "exclude", "::pg_catalog.text[]", "{}");
 	else
 		set_list(object, option, names);
 	evolve_choose_fields(org, object);
@@ -238,7 +238,7 @@ set_boolean(SyncObject *object, const char *option, const char *value,
 
 	if (value && !parse_bool(value, &on))
 		invalid_setting(option, "It must be on or off.");
-	set_column(object, option, "::boolean", on ? "true" : "false");
+	set_column(object, option, "::pg_catalog.bool", on ? "true" : "false");
 }
 
 static void
@@ -249,7 +249,7 @@ set_interval(SyncObject *object, const char *value)
 	if (value && (!parse_duration(value, &duration) || duration == 0))
 		invalid_setting("interval",
 						"It must be a positive interval of at most 100 years.");
-	set_column(object, "interval", "::interval", value);
+	set_column(object, "interval", "::pg_catalog.interval", value);
 }
 
 /*

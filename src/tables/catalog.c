@@ -113,9 +113,9 @@ catalog_servers(void)
 }
 
 #define OBJECT_COLUMNS \
-	"SELECT o.server, o.object, o.relation::oid, o.fields," \
+	"SELECT o.server, o.object, o.relation::pg_catalog.oid, o.fields," \
 	" o.exclude, o.filter, o.on_delete = 'mark'," \
-	" (extract(epoch FROM o.interval) * 1000000)::int8," \
+	" (extract(epoch FROM o.interval) * 1000000)::pg_catalog.int8," \
 	" p.state, p.stamp_field, p.has_isdeleted, p.undeletable, p.deletable," \
 	" p.replicateable, p.cursor, p.rows, p.due, p.job, p.job_version," \
 	" p.job_records, p.locator, p.described, p.describe_tag, p.failures," \
@@ -550,7 +550,7 @@ catalog_calls_today(const char *server)
 
 	sql_begin(&sql);
 	(void) sql_run(&sql,
-				   "SELECT coalesce(sum(calls), 0)::int8"
+				   "SELECT coalesce(sum(calls), 0)::pg_catalog.int8"
 				   " FROM sync.calls WHERE server = $1"
 				   " AND hour > now() - interval '24 hours'",
 				   "n", server);
@@ -886,7 +886,7 @@ follow_renames(SqlScope *sql, const char *origin)
 				"SELECT FROM sync.server s JOIN pg_catalog.pg_foreign_server f"
 				" ON" IS_RENAMED, "t", origin) == 0)
 		return;
-	rename_to(sql, origin, "('sync ' || s.serverid)::name");
+	rename_to(sql, origin, "('sync ' || s.serverid)::pg_catalog.name");
 	rename_to(sql, origin, "f.srvname");
 }
 

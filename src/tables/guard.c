@@ -114,20 +114,15 @@ check_constraints_at_once(void)
 void
 owner_begin(Oid owner, ApplyState *state)
 {
-	GetUserIdAndSecContext(&state->user, &state->sec_context);
-	state->owner = owner;
-	state->owner_context = state->sec_context | SECURITY_RESTRICTED_OPERATION;
+	rights_begin(&state->rights, owner, SECURITY_RESTRICTED_OPERATION);
+	GetUserIdAndSecContext(&state->owner, &state->owner_context);
 	state->marked = false;
-	SetUserIdAndSecContext(state->owner, state->owner_context);
-	state->guc_level = NewGUCNestLevel();
-	set_empty_search_path();
 }
 
 void
 owner_end(ApplyState *state)
 {
-	AtEOXact_GUC(false, state->guc_level);
-	SetUserIdAndSecContext(state->user, state->sec_context);
+	rights_end(&state->rights);
 }
 
 void
@@ -157,7 +152,7 @@ void
 apply_suspend(const ApplyState *state)
 {
 	applying = InvalidSubTransactionId;
-	SetUserIdAndSecContext(state->user, state->sec_context);
+	SetUserIdAndSecContext(state->rights.user, state->rights.sec_context);
 }
 
 void

@@ -14,13 +14,13 @@
 #ifndef SYNC_GUARD_H
 #define SYNC_GUARD_H
 
+#include "rights.h"
+
 typedef struct ApplyState
 {
-	Oid			user;			/* the caller's */
-	int			sec_context;
+	Rights		rights;			/* the caller's */
 	Oid			owner;			/* the table's */
 	int			owner_context;
-	int			guc_level;		/* search_path = '' while applying */
 	bool		marked;
 } ApplyState;
 

@@ -192,7 +192,7 @@ read_references(const char *server)
 
 	sql_begin(&sql);
 	n = sql_run(&sql,
-				"SELECT o.relation::oid, f.attname::text, p.relation::oid"
+				"SELECT o.relation::pg_catalog.oid, f.attname::pg_catalog.text, p.relation::pg_catalog.oid"
 				" FROM sync.field f JOIN sync.object o USING (server, object)"
 				" JOIN sync.object p ON p.server = f.server AND p.enabled"
 				" AND p.object = ANY (f.reference_to)"
@@ -219,10 +219,10 @@ read_waiting(const char *server, Waiting **rows)
 
 	sql_begin(&sql);
 	n = sql_run(&sql,
-				"SELECT l.provisional, l.id, l.relation::oid"
+				"SELECT l.provisional, l.id, l.relation::pg_catalog.oid"
 				" FROM sync.local_id l JOIN sync.object o USING (relation)"
 				" WHERE NOT l.replaced AND o.server = $1 AND o.enabled"
-				" ORDER BY l.relation::oid, l.provisional", "n", server);
+				" ORDER BY l.relation::pg_catalog.oid, l.provisional", "n", server);
 	MemoryContextSwitchTo(sql.caller);
 	*rows = palloc(sizeof(Waiting) * Max(n, 1));
 	for (uint64 i = 0; i < n; i++)

@@ -49,17 +49,17 @@ json_expression(Oid relid, const char *column)
 		case INT4OID:
 		case INT8OID:
 		case NUMERICOID:
-			return psprintf("s.%s::text", name);
+			return psprintf("s.%s::pg_catalog.text", name);
 		case DATEOID:
-			return psprintf("to_json(to_char(s.%s, 'YYYY-MM-DD'))::text", name);
+			return psprintf("to_json(to_char(s.%s, 'YYYY-MM-DD'))::pg_catalog.text", name);
 		case TIMEOID:
-			return psprintf("to_json(to_char(s.%s, 'HH24:MI:SS.MS\"Z\"'))::text",
+			return psprintf("to_json(to_char(s.%s, 'HH24:MI:SS.MS\"Z\"'))::pg_catalog.text",
 							name);
 		case TIMESTAMPTZOID:
 			return psprintf("to_json(to_char(s.%s AT TIME ZONE 'UTC',"
-							" 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'))::text", name);
+							" 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'))::pg_catalog.text", name);
 		default:
-			return psprintf("to_json(s.%s)::text", name);
+			return psprintf("to_json(s.%s)::pg_catalog.text", name);
 	}
 }
 

@@ -63,13 +63,9 @@
 
 /* As whoever may create temporary tables, with names resolved safely. */
 static void
-superuser_begin(ApplyState *state)
+superuser_begin(Rights *caller)
 {
-	GetUserIdAndSecContext(&state->user, &state->sec_context);
-	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID,
-						   state->sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	state->guc_level = NewGUCNestLevel();
-	set_empty_search_path();
+	rights_begin(caller, BOOTSTRAP_SUPERUSERID, SECURITY_LOCAL_USERID_CHANGE);
 }
 
 static Oid
@@ -131,7 +127,7 @@ Stage *
 stage_create(Oid relid, List *columns, const char *stamp)
 {
 	Stage	   *stage = palloc0(sizeof(Stage));
-	ApplyState	state;
+	Rights		caller;
 	ListCell   *lc;
 
 	stage->relid = relid;
@@ -144,10 +140,10 @@ stage_create(Oid relid, List *columns, const char *stamp)
 			stage->has_isdeleted = true;
 	}
 
-	superuser_begin(&state);
+	superuser_begin(&caller);
 	drop_stage();
 	create_stage(stage);
-	owner_end(&state);
+	rights_end(&caller);
 	return stage;
 }
 
@@ -161,11 +157,11 @@ stage_load(Stage *stage, RowSource *source, List **refused)
 void
 stage_drop(Stage *stage)
 {
-	ApplyState	state;
+	Rights		caller;
 
-	superuser_begin(&state);
+	superuser_begin(&caller);
 	drop_stage();
-	owner_end(&state);
+	rights_end(&caller);
 	stage->stage = InvalidOid;
 }
 
@@ -558,11 +554,11 @@ refuse_id(void *arg, int item, ErrorData *error)
 static void
 index_stage(const Stage *stage)
 {
-	ApplyState	state;
+	Rights		caller;
 
-	superuser_begin(&state);
+	superuser_begin(&caller);
 	relation_run(psprintf("CREATE INDEX ON " STAGE " (%s)", id_of(stage)));
-	owner_end(&state);
+	rights_end(&caller);
 }
 
 static List *

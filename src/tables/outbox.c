@@ -94,7 +94,7 @@ outbox_is_prepared(void)
 	prepared = sql_run(&sql,
 					   "SELECT FROM pg_catalog.pg_locks l"
 					   " WHERE l.locktype = 'relation' AND l.pid IS NULL"
-					   " AND l.relation = 'sync.change'::regclass"
+					   " AND l.relation = 'sync.change'::pg_catalog.regclass"
 					   " AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d"
 					   " WHERE d.datname = current_database())"
 					   " LIMIT 1", "") > 0;
@@ -103,8 +103,8 @@ outbox_is_prepared(void)
 }
 
 #define CHANGE_COLUMNS \
-	" c.seq, c.relation::oid, c.id, c.operation::text, c.changes, c.captured," \
-	" c.state::text, c.attempts"
+	" c.seq, c.relation::pg_catalog.oid, c.id, c.operation::pg_catalog.text, c.changes, c.captured," \
+	" c.state::pg_catalog.text, c.attempts"
 
 static List *
 read_changes(SqlScope *sql, uint64 n)
@@ -352,7 +352,7 @@ outbox_undefer(const char *server)
 	RUN("UPDATE sync.change c SET next_attempt = NULL FROM sync.object o"
 		" WHERE " ANY_CHANGE " AND o.relation = c.relation AND o.server = $1"
 		" AND c.state = 'p' AND c.next_attempt IS NOT NULL"
-		" AND c.changes::text LIKE '%\"~%'", "n", server);
+		" AND c.changes::pg_catalog.text LIKE '%\"~%'", "n", server);
 }
 
 void
@@ -375,7 +375,7 @@ outbox_replace(const int64 *seqs, int n, char operation, const char *changes)
 {
 	char		op[2] = {operation, '\0'};
 
-	RUN("UPDATE sync.change SET operation = $2::\"char\", changes = $3::json"
+	RUN("UPDATE sync.change SET operation = $2::pg_catalog.\"char\", changes = $3::pg_catalog.json"
 		" WHERE seq = $1", "ltt", seqs[n - 1], op, changes);
 	if (n > 1)
 		RUN("DELETE FROM sync.change WHERE seq = ANY ($1)", "S", seqs, n - 1);
@@ -390,7 +390,7 @@ outbox_add(int64 seq, Oid relid, const char *id, char operation,
 	RUN("INSERT INTO sync.change"
 		" (seq, relation, id, operation, changes, captured)"
 		" OVERRIDING SYSTEM VALUE"
-		" VALUES ($1, $2, $3, $4::\"char\", $5::json, clock_timestamp())",
+		" VALUES ($1, $2, $3, $4::pg_catalog.\"char\", $5::pg_catalog.json, clock_timestamp())",
 		"lottt", seq, relid, id, op, changes);
 }
 
@@ -495,8 +495,8 @@ conflict_record(const char *server, const char *object, const char *id,
 {
 	RUN("INSERT INTO sync.conflicts (server, object, record, field, base,"
 		" salesforce, local, winner, rule)"
-		" VALUES ($1, $2, $3, $4, $5::json #>> '{}', $6::json #>> '{}',"
-		" $7::json #>> '{}', $8, $9)",
+		" VALUES ($1, $2, $3, $4, $5::pg_catalog.json #>> '{}', $6::pg_catalog.json #>> '{}',"
+		" $7::pg_catalog.json #>> '{}', $8, $9)",
 		"ntttttttt", server, object, id, field, base, salesforce, local,
 		winner, rule);
 }

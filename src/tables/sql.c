@@ -81,10 +81,7 @@ begin_as(SqlScope *scope, Oid user, int restriction)
 	scope->pushed_snapshot = !ActiveSnapshotSet();
 	if (scope->pushed_snapshot)
 		PushActiveSnapshot(GetTransactionSnapshot());
-	GetUserIdAndSecContext(&scope->user, &scope->sec_context);
-	SetUserIdAndSecContext(user, scope->sec_context | restriction);
-	scope->guc_level = NewGUCNestLevel();
-	set_empty_search_path();
+	rights_begin(&scope->rights, user, restriction);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 }
@@ -112,8 +109,7 @@ void
 sql_end(SqlScope *scope)
 {
 	SPI_finish();
-	AtEOXact_GUC(false, scope->guc_level);
-	SetUserIdAndSecContext(scope->user, scope->sec_context);
+	rights_end(&scope->rights);
 	if (scope->pushed_snapshot)
 		PopActiveSnapshot();
 	MemoryContextSwitchTo(scope->caller);

@@ -5,7 +5,8 @@
  *	  a synced one.
  *
  * Statements run between sql_begin and sql_end: SPI is connected, and
- * search_path is empty, so that nobody's operators or functions are picked up.
+ * search_path is safe (rights.h), so that nobody's operators, functions or types
+ * are picked up.
  *
  * After sql_begin the user is the owner of the extension's tables, who is a
  * superuser, and callers need no rights on them.  So these statements must not
@@ -23,11 +24,11 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
+#include "rights.h"
+
 typedef struct SqlScope
 {
-	Oid			user;
-	int			sec_context;
-	int			guc_level;
+	Rights		rights;			/* the caller's */
 	bool		pushed_snapshot;
 	bool		latest;
 	MemoryContext caller;		/* results are copied here */

@@ -29,7 +29,7 @@ stamps_differing(Oid relid, const char *stamp, List *found, List *stamps)
 					   sql_run(&sql,
 							   psprintf("SELECT u.i FROM unnest($1, $2) AS u (i, s)"
 										" LEFT JOIN %s t ON t.id = u.i"
-										" WHERE t.%s IS DISTINCT FROM u.s::timestamptz",
+										" WHERE t.%s IS DISTINCT FROM u.s::pg_catalog.timestamptz",
 										relation_sql(relid),
 										quote_identifier(stamp)),
 							   "TT", found, stamps));
