@@ -72,7 +72,8 @@ OBJS = \
 	src/tables/outbox.o \
 	src/tables/incoming.o \
 	src/tables/identity.o \
-	src/tables/guard.o
+	src/tables/guard.o \
+	src/tables/writer.o
 
 # Only what is marked PGDLLEXPORT leaves the module: before PostgreSQL 16 any
 # other symbol could be taken over by one of the server's own.

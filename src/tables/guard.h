@@ -1,11 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * guard.h
- *	  Who is writing to a synced table: the sync, or somebody else.
- *
- * The mark is a variable of the process, which no SQL can set.  The triggers
- * of a synced table ask it in their WHEN clause, where asking costs nothing
- * measurable (in a trigger's body it costs 18 %).
+ *	  The triggers that keep a table as Salesforce has it.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -14,46 +10,15 @@
 #ifndef SYNC_GUARD_H
 #define SYNC_GUARD_H
 
-#include "rights.h"
-
-typedef struct ApplyState
-{
-	Rights		rights;			/* the caller's */
-	Oid			owner;			/* the table's */
-	int			owner_context;
-	bool		marked;
-} ApplyState;
+#include "writer.h"
 
 /*
- * apply_begin .. apply_end: between them the process writes to relid as the
- * table's owner, in a security-restricted operation, marked as the sync.  On
- * error, transaction or subtransaction abort restores the user; the mark is
- * cleared by apply_end or, on error, by a transaction callback, so that PG_TRY
- * is not needed.  Not nestable.
- *
- * Deferred constraints are checked at once, here and for the rest of the
- * transaction: until the commit they would wait for code of the owner's to be
- * run by whoever is connected, which a restricted operation refuses.
- *
- * owner_begin .. owner_end: the same user and restrictions without the mark.
- * Whoever writes to a table between them does check_constraints_at_once before.
- *
- * apply_suspend .. apply_resume: between them the caller is itself again, for
- * code that is no part of the writing, such as reading from the org.
- *
- * guard_create_triggers: statement triggers that refuse INSERT, UPDATE, DELETE
- * and TRUNCATE by anybody but the sync (ENABLE ALWAYS, so that
+ * guard_create_triggers: triggers that refuse INSERT, UPDATE, DELETE and
+ * TRUNCATE by anybody but the sync (ENABLE ALWAYS, so that
  * session_replication_role does not switch them off), on the table and its
  * partitions.  They depend on the extension: DROP EXTENSION sync leaves
  * ordinary tables.  guard_drop_triggers: makes the table an ordinary one.
  */
-extern void apply_begin(Oid relid, ApplyState *state);
-extern void apply_end(ApplyState *state);
-extern void check_constraints_at_once(void);
-extern void owner_begin(Oid owner, ApplyState *state);
-extern void owner_end(ApplyState *state);
-extern void apply_suspend(const ApplyState *state);
-extern void apply_resume(const ApplyState *state);
 extern void guard_for_each_partition(Oid relid, void (*action) (Oid relid));
 extern void guard_depend_on_extension(Oid relid, const char *trigger);
 extern void guard_create_triggers(Oid relid);

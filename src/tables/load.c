@@ -203,7 +203,10 @@ copy_rows(void *arg)
 
 	become_current(load);
 	if (load->apply)
+	{
 		apply_begin(load->relid, &load->state);
+		apply_by_copy(&load->state);
+	}
 	else
 		owner_begin(relation_owner(load->relid), &load->state);
 	PushActiveSnapshot(GetTransactionSnapshot());
