@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
@@ -32,6 +33,89 @@
 
 bool		step_in_worker = false;
 
+/*
+ * The locks that this process holds at session level.  A user's trigger may
+ * call pg_advisory_unlock_all(), which lets go of them all, or take advisory
+ * locks and leave them behind.  So a step holds each of ours at transaction level
+ * as well, which no SQL can undo, and before it commits puts the session's locks
+ * back as they should be: nobody can get one of them in between.
+ */
+typedef struct HeldLock
+{
+	LOCKTAG		tag;
+	int			count;
+} HeldLock;
+
+static List *held_locks = NIL;	/* of HeldLock *, in TopMemoryContext */
+
+static LockAcquireResult
+acquire(const LOCKTAG *tag, bool for_session)
+{
+	return LockAcquire(tag, ExclusiveLock, for_session, true);
+}
+
+static void
+lost_lock(void)
+{
+	ereport(FATAL,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("another process has taken over a lock of this one"),
+			 errdetail("Something that ran in it, such as a trigger, called pg_advisory_unlock_all().")));
+}
+
+static void
+hold_for_transaction(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, held_locks)
+	{
+		if (acquire(&((HeldLock *) lfirst(lc))->tag, false) ==
+			LOCKACQUIRE_NOT_AVAIL)
+			lost_lock();
+	}
+}
+
+static void
+restore_session_locks(void)
+{
+	ListCell   *lc;
+
+	LockReleaseSession(USER_LOCKMETHOD);
+	foreach(lc, held_locks)
+	{
+		HeldLock   *lock = (HeldLock *) lfirst(lc);
+
+		for (int i = 0; i < lock->count; i++)
+			(void) acquire(&lock->tag, true);
+	}
+}
+
+/* After an abort, which has ended what hold_for_transaction did. */
+static void
+check_session_locks(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, held_locks)
+	{
+		HeldLock   *lock = (HeldLock *) lfirst(lc);
+
+		switch (acquire(&lock->tag, true))
+		{
+			case LOCKACQUIRE_NOT_AVAIL:
+				lost_lock();
+				break;
+			case LOCKACQUIRE_OK:
+				for (int i = 1; i < lock->count; i++)
+					(void) acquire(&lock->tag, true);
+				break;
+			default:
+				(void) LockRelease(&lock->tag, ExclusiveLock, true);
+		}
+	}
+}
+
 void
 step_begin(void)
 {
@@ -41,6 +125,7 @@ step_begin(void)
 		return;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	hold_for_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(caller);
 }
@@ -52,6 +137,7 @@ step_end(void)
 
 	if (!step_in_worker)
 		return;
+	restore_session_locks();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(caller);
@@ -73,6 +159,7 @@ step_abort(void)
 	MemoryContext caller = CurrentMemoryContext;
 
 	AbortOutOfAnyTransaction();
+	check_session_locks();
 	MemoryContextSwitchTo(caller);
 }
 
@@ -83,14 +170,59 @@ make_tag(LOCKTAG *tag, StepLock lock, Oid oid)
 						 STEP_LOCK_CLASS);
 }
 
+static HeldLock *
+find_held(const LOCKTAG *tag)
+{
+	ListCell   *lc;
+
+	foreach(lc, held_locks)
+	{
+		HeldLock   *lock = (HeldLock *) lfirst(lc);
+
+		if (memcmp(&lock->tag, tag, sizeof(LOCKTAG)) == 0)
+			return lock;
+	}
+	return NULL;
+}
+
+static void
+note_held(const LOCKTAG *tag)
+{
+	HeldLock   *lock = find_held(tag);
+	MemoryContext old;
+
+	if (lock == NULL)
+	{
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		lock = palloc0(sizeof(HeldLock));
+		lock->tag = *tag;
+		held_locks = lappend(held_locks, lock);
+		MemoryContextSwitchTo(old);
+	}
+	lock->count++;
+}
+
+static void
+note_released(const LOCKTAG *tag)
+{
+	HeldLock   *lock = find_held(tag);
+
+	if (lock == NULL || --lock->count > 0)
+		return;
+	held_locks = list_delete_ptr(held_locks, lock);
+	pfree(lock);
+}
+
 bool
 step_lock_try(StepLock lock, Oid oid)
 {
 	LOCKTAG		tag;
 
 	make_tag(&tag, lock, oid);
-	return LockAcquire(&tag, ExclusiveLock, true, true) !=
-		LOCKACQUIRE_NOT_AVAIL;
+	if (acquire(&tag, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	note_held(&tag);
+	return true;
 }
 
 bool
@@ -99,8 +231,7 @@ step_lock_for_transaction(StepLock lock, Oid oid)
 	LOCKTAG		tag;
 
 	make_tag(&tag, lock, oid);
-	return LockAcquire(&tag, ExclusiveLock, false, true) !=
-		LOCKACQUIRE_NOT_AVAIL;
+	return acquire(&tag, false) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 void
@@ -130,5 +261,6 @@ step_unlock(StepLock lock, Oid oid)
 	LOCKTAG		tag;
 
 	make_tag(&tag, lock, oid);
+	note_released(&tag);
 	(void) LockRelease(&tag, ExclusiveLock, true);
 }
