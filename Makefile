@@ -67,6 +67,7 @@ OBJS = \
 	src/tables/records.o \
 	src/tables/capture.o \
 	src/tables/capture_values.o \
+	src/tables/provisional.o \
 	src/tables/stamps.o \
 	src/tables/redirect.o \
 	src/tables/outbox.o \

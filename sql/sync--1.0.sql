@@ -156,7 +156,9 @@ CREATE TABLE sync.change (
     state        "char" NOT NULL DEFAULT 'p',   -- pending, refused
     attempt      bigint,             -- sent with, outcome not known yet
     attempts     integer NOT NULL DEFAULT 0,
-    next_attempt timestamptz         -- NULL: at once
+    next_attempt timestamptz,        -- NULL: at once
+    txn          bigint,             -- seq of its transaction's first change
+    command      bigint              -- by which command of the transaction
 );
 
 -- What was sent and not answered yet: recorded before it is sent, so that
@@ -186,6 +188,9 @@ CREATE INDEX local_id_waiting ON sync.local_id (id) WHERE NOT replaced;
 
 CREATE SEQUENCE sync.provisional;
 
+-- Defaults of local_id; whoever inserts a row draws from it.
+CREATE SEQUENCE sync.local_number;
+
 CREATE TABLE sync.conflicts (
     seq        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     server     name NOT NULL,
@@ -204,6 +209,7 @@ SELECT pg_catalog.pg_extension_config_dump('sync.change', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.attempt', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.local_id', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.provisional', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.local_number', '');
 
 -- The session of each server, shared by all backends. Unlogged: a token
 -- belongs neither into WAL nor into a dump, and is cheap to replace.
@@ -333,7 +339,14 @@ AS 'MODULE_PATHNAME', 'sync_provisional_id'
 LANGUAGE C VOLATILE;
 
 COMMENT ON FUNCTION sync.provisional_id() IS
-'The id of a row that Salesforce does not know yet: ~ and a number. Default of the column id.';
+'The id of a row that Salesforce does not know yet: ~ and a number. Default of the column id. A row takes only an id that was drawn in its own transaction.';
+
+CREATE FUNCTION sync.identify() RETURNS trigger
+AS 'MODULE_PATHNAME', 'sync_identify'
+LANGUAGE C;
+
+COMMENT ON FUNCTION sync.identify() IS
+'Trigger function of synced tables that go both ways: a new row gets its own local_id, whatever the statement says, and a provisional id where it says NULL.';
 
 --
 -- Administration
@@ -658,7 +671,9 @@ REVOKE ALL ON ALL TABLES IN SCHEMA sync FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sync FROM PUBLIC;
 GRANT USAGE ON SCHEMA sync TO PUBLIC;
 GRANT EXECUTE ON FUNCTION sync.applying(), sync.own_write(), sync.refuse_write(),
-    sync.capture(), sync.refuse_truncate(), sync.provisional_id() TO PUBLIC;
+    sync.capture(), sync.refuse_truncate(), sync.provisional_id(),
+    sync.identify() TO PUBLIC;
+GRANT USAGE ON SEQUENCE sync.local_number TO PUBLIC;
 GRANT EXECUTE ON FUNCTION sync.resolve(text) TO PUBLIC;
 -- Not the outbox and the conflicts, which hold values of rows.
 GRANT SELECT ON sync.status, sync.log, sync.failures, sync.usage, sync.backlog

@@ -284,7 +284,9 @@ resolve_gone(const SyncObject *object, NetChange *change)
 static void
 resolve_row(Resolution *r, NetChange *change, const IncomingRow *row)
 {
-	if (row->deleted)
+	if (change->operation == NET_IMPOSSIBLE)
+		r->remove = lappend(r->remove, change->id);
+	else if (row->deleted)
 		resolve_gone(r->object, change);
 	else if (change->operation == NET_UPDATE)
 		resolve_update(r, change, row);

@@ -3,6 +3,12 @@
  * fold.c
  *	  The net change of each row, from the changes in the outbox.
  *
+ * The changes of a row are put into the order in which they happened.  Their
+ * numbers in the outbox (seq) tell that between transactions, since a row that
+ * one of them has changed is locked until it commits.  Within a transaction
+ * triggers fire in any order, but no command changes a row twice, and later
+ * commands have larger numbers: there the number of the command tells it.
+ *
  * However often a row was changed, Salesforce learns its latest state once:
  * insert and updates are one insert, insert and delete nothing.  A value that
  * was changed back is no change, but for one that has gone out meanwhile, of
@@ -31,10 +37,16 @@ typedef struct RowKey
 	char		id[SYNC_ID_SPACE];
 } RowKey;
 
+/* The changes of one row (OutboxChange *), as they happened. */
+typedef struct RowChanges
+{
+	List	   *changes;
+} RowChanges;
+
 typedef struct RowEntry
 {
 	RowKey		key;
-	NetChange  *change;
+	RowChanges *row;
 } RowEntry;
 
 NetField *
@@ -95,42 +107,64 @@ add_field(const char *column, Json *values, void *arg)
 	field->bare = text && json_kind(json_item(values, 1)) != JSON_IS_STRING;
 }
 
+/*
+ * What comes after what.  A row that was deleted can be inserted again with
+ * the same provisional id by the transaction that drew it; a row that moves
+ * between partitions was captured as one update.
+ */
 static NetOperation
-net_operation(NetOperation before, char operation)
+net_operation(const NetChange *net, char operation)
 {
-	switch (operation)
+	if (net->nseqs == 0)
+		return operation == 'I' ? NET_INSERT :
+			operation == 'U' ? NET_UPDATE : NET_DELETE;
+	switch (net->operation)
 	{
-		case 'I':
-			/* Deleted and inserted again: moved between partitions. */
-			return before == NET_DELETE ? NET_UPDATE : NET_INSERT;
-		case 'U':
-			return before == NET_INSERT ? NET_INSERT : NET_UPDATE;
+		case NET_INSERT:
+			return operation == 'U' ? NET_INSERT :
+				operation == 'D' ? NET_NOTHING : NET_IMPOSSIBLE;
+		case NET_UPDATE:
+			return operation == 'U' ? NET_UPDATE :
+				operation == 'D' ? NET_DELETE : NET_IMPOSSIBLE;
+		case NET_NOTHING:
+			return operation == 'I' ? NET_INSERT : NET_IMPOSSIBLE;
 		default:
-			return before == NET_INSERT ? NET_NOTHING : NET_DELETE;
+			return NET_IMPOSSIBLE;
 	}
+}
+
+static void
+tell_impossible(const NetChange *net, const OutboxChange *change)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_INTERNAL_ERROR),
+			 errmsg("change %lld of row \"%s\" cannot follow those before it",
+					(long long) change->seq, change->id),
+			 errdetail("The changes of the row are kept and not sent.")));
 }
 
 /* scratch holds the parsed JSON, for no longer than it is needed. */
 static void
-add_change(NetChange *net, const OutboxChange *change, bool first,
-		   MemoryContext scratch)
+add_change(NetChange *net, const OutboxChange *change, MemoryContext scratch)
 {
 	MemoryContext old = MemoryContextSwitchTo(scratch);
 	Json	   *json = json_read(change->changes, strlen(change->changes));
+	NetOperation before = net->operation;
 
 	MemoryContextSwitchTo(old);
 	if (json == NULL)
 		elog(ERROR, "change %lld in the outbox is no JSON",
 			 (long long) change->seq);
-	net->operation = first ? net_operation(NET_NOTHING, change->operation)
-		: net_operation(net->operation, change->operation);
-	if (first && change->operation == 'D')
-		net->operation = NET_DELETE;
+	net->operation = net_operation(net, change->operation);
+	if (net->operation == NET_IMPOSSIBLE && before != NET_IMPOSSIBLE)
+		tell_impossible(net, change);
+	if (before == NET_NOTHING && net->operation == NET_INSERT)
+		net->fields = NIL;
 	json_visit(json, add_field, net);
 	MemoryContextReset(scratch);
 	net->seqs[net->nseqs++] = change->seq;
 	net->attempts = Max(net->attempts, change->attempts);
-	net->captured = change->captured;
+	net->captured = Max(net->captured, change->captured);
 }
 
 static void
@@ -179,45 +213,95 @@ create_rows(void)
 					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-List *
-fold_changes(List *changes)
+static bool
+happened_before(const OutboxChange *a, const OutboxChange *b)
+{
+	return a->txn != 0 && a->txn == b->txn && a->command < b->command;
+}
+
+/* Most changes come in order, and go to the end at once. */
+static void
+put_in_order(RowChanges *row, OutboxChange *change)
+{
+	int			n = list_length(row->changes);
+
+	while (n > 0 && happened_before(change, list_nth(row->changes, n - 1)))
+		n--;
+	row->changes = list_insert_nth(row->changes, n, change);
+}
+
+static RowChanges *
+find_row(HTAB *rows, const OutboxChange *change, bool *found)
+{
+	RowKey		key;
+	RowEntry   *entry;
+
+	memset(&key, 0, sizeof(key));
+	key.relid = change->relid;
+	strlcpy(key.id, change->id, sizeof(key.id));
+	entry = hash_search(rows, &key, HASH_ENTER, found);
+	if (!*found)
+		entry->row = palloc0(sizeof(RowChanges));
+	return entry->row;
+}
+
+/* List of RowChanges * */
+static List *
+group_by_row(List *changes)
 {
 	HTAB	   *rows = create_rows();
-	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
-												  "sync fold",
-												  ALLOCSET_SMALL_SIZES);
 	List	   *result = NIL;
 	ListCell   *lc;
 
 	foreach(lc, changes)
 	{
 		OutboxChange *change = (OutboxChange *) lfirst(lc);
-		RowKey		key;
-		RowEntry   *entry;
-		NetChange  *net;
 		bool		found;
+		RowChanges *row = find_row(rows, change, &found);
 
-		memset(&key, 0, sizeof(key));
-		key.relid = change->relid;
-		strlcpy(key.id, change->id, sizeof(key.id));
-		entry = hash_search(rows, &key, HASH_ENTER, &found);
 		if (!found)
-		{
-			net = palloc0(sizeof(NetChange));
-			net->relid = change->relid;
-			net->id = change->id;
-			net->seqs = palloc(sizeof(int64));
-			entry->change = net;
-			result = lappend(result, net);
-		}
-		net = entry->change;
-		net->seqs = repalloc(net->seqs, sizeof(int64) * (net->nseqs + 1));
-		add_change(net, change, !found, scratch);
+			result = lappend(result, row);
+		put_in_order(row, change);
 	}
-	MemoryContextDelete(scratch);
 	hash_destroy(rows);
-	foreach(lc, result)
-		mark_back((NetChange *) lfirst(lc));
+	return result;
+}
+
+static NetChange *
+fold_row(const RowChanges *row, MemoryContext scratch)
+{
+	OutboxChange *first = (OutboxChange *) linitial(row->changes);
+	NetChange  *net = palloc0(sizeof(NetChange));
+	ListCell   *lc;
+
+	net->relid = first->relid;
+	net->id = first->id;
+	net->seqs = palloc(sizeof(int64) * list_length(row->changes));
+	foreach(lc, row->changes)
+		add_change(net, (OutboxChange *) lfirst(lc), scratch);
+	mark_back(net);
+	return net;
+}
+
+List *
+fold_changes(List *changes)
+{
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
+												  "sync fold",
+												  ALLOCSET_SMALL_SIZES);
+	List	   *rows = group_by_row(changes);
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		RowChanges *row = (RowChanges *) lfirst(lc);
+
+		result = lappend(result, fold_row(row, scratch));
+		list_free(row->changes);
+	}
+	list_free_deep(rows);
+	MemoryContextDelete(scratch);
 	return result;
 }
 

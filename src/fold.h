@@ -18,7 +18,8 @@ typedef enum NetOperation
 	NET_NOTHING,				/* inserted and deleted */
 	NET_INSERT,
 	NET_UPDATE,
-	NET_DELETE
+	NET_DELETE,
+	NET_IMPOSSIBLE				/* no row can have gone through these changes */
 } NetOperation;
 
 /* Values are JSON texts: "\"abc\"", "12.5", "true", "null". */
@@ -51,9 +52,11 @@ typedef struct NetChange
 } NetChange;
 
 /*
- * fold_changes: List of OutboxChange * (changes of a row in their order) to
- * List of NetChange *, rows in the order of their first appearance.  Fields that
- * were changed back are there: one of their values between may have gone out.
+ * fold_changes: List of OutboxChange * (changes of a row in the order of their
+ * numbers) to List of NetChange *, rows in the order of their first appearance.
+ * Fields that were changed back are there: one of their values between may have
+ * gone out.  NET_IMPOSSIBLE is an internal error, told to the server's log; the
+ * changes are to be kept, and refused.
  * fold_drop_back: leaves those fields out, once it is known that none has.
  * fold_text: the JSON of a net change, as the outbox holds it.
  * fold_field: the field of a column; or NULL.

@@ -72,6 +72,22 @@ forget_rows(Push *push, List *rows)
 	step_end();
 }
 
+/* An error of ours; what it concerns is kept for somebody to look at. */
+static void
+refuse_impossible(Push *push, PushRow *row)
+{
+	WriteRecord *record = &row->record;
+
+	record->answered = true;
+	record->success = false;
+	record->refusal = RECORD_PARK;
+	record->code = "INTERNAL_ERROR";
+	record->message = "the changes of the row that are in the outbox cannot have followed each other";
+	step_begin();
+	push_note_outcomes(push, list_make1(row), 0);
+	step_end();
+}
+
 /* Changes that come to nothing, and deletes that are not to be sent. */
 static List *
 drop_nothing(Push *push, List *rows)
@@ -88,7 +104,9 @@ drop_nothing(Push *push, List *rows)
 			 (!row->target->object->push_deletes ||
 			  row->change->id[0] == PROVISIONAL_MARK));
 
-		if (none)
+		if (row->change->operation == NET_IMPOSSIBLE)
+			refuse_impossible(push, row);
+		else if (none)
 		{
 			nothing = lappend(nothing, row);
 			row->target->counts.skipped++;

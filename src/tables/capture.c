@@ -10,7 +10,13 @@
  * own writes out (guard.c).  It is an ALWAYS trigger, so that no setting of the
  * session switches it off.
  *
+ * Triggers fire in the order of their names, and a user's may change the row
+ * again before ours fires for the first change.  So each change carries the
+ * number of the command that made it, which orders the changes of a row within
+ * their transaction (fold.c), whatever fired when.
+ *
  * What values look like there, and which ones are refused: capture_values.c.
+ * Where ids come from: provisional.c.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -46,15 +52,16 @@
 #include "tables/capture_values.h"
 #include "tables/catalog.h"
 #include "tables/guard.h"
+#include "tables/identity.h"
 #include "tables/relation.h"
 #include "tables/sql.h"
 
 #define CAPTURE_TRIGGER		"sync_capture"
 #define TRUNCATE_TRIGGER	"sync_no_truncate"
+#define IDENTITY_TRIGGER	"sync_identity"
 
 PG_FUNCTION_INFO_V1(sync_capture);
 PG_FUNCTION_INFO_V1(sync_refuse_truncate);
-PG_FUNCTION_INFO_V1(sync_provisional_id);
 
 /* Columns of sync.change, in order; the rest have their defaults. */
 enum
@@ -70,7 +77,9 @@ enum
 	CHANGE_ATTEMPT,
 	CHANGE_ATTEMPTS,
 	CHANGE_NEXT_ATTEMPT,
-	CHANGE_COLUMNS = CHANGE_NEXT_ATTEMPT
+	CHANGE_TXN,
+	CHANGE_COMMAND,
+	CHANGE_COLUMNS = CHANGE_COMMAND
 };
 
 static HTAB *tables = NULL;
@@ -80,7 +89,6 @@ static bool tables_valid = false;
 static Oid	change_relid = InvalidOid;
 static Oid	change_sequence = InvalidOid;
 static Oid	object_relid = InvalidOid;
-static Oid	provisional_sequence = InvalidOid;
 static CaptureWake wake_server = NULL;
 
 /*
@@ -93,6 +101,7 @@ static struct
 	SubTransactionId sub;
 	MemoryContext context;		/* of the rest */
 	Oid			relid;			/* the partition */
+	Oid			root;			/* the synced table */
 	char	   *id;
 	TupleTableSlot *row;
 	ItemPointerData change;		/* the DELETE in the outbox */
@@ -111,8 +120,7 @@ static void
 invalidate(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == object_relid ||
-		relid == change_relid || relid == provisional_sequence ||
-		tables == NULL ||
+		relid == change_relid || tables == NULL ||
 		hash_search(tables, &relid, HASH_FIND, NULL) != NULL)
 		tables_valid = false;
 }
@@ -146,7 +154,6 @@ reset_tables(void)
 	object_relid = get_relname_relid("object", namespace);
 	change_relid = get_relname_relid("change", namespace);
 	change_sequence = identity_sequence(change_relid, CHANGE_SEQ);
-	provisional_sequence = get_relname_relid("provisional", namespace);
 }
 
 /* Digits that a number may have before the decimal point. */
@@ -204,6 +211,31 @@ find_synced(Oid relid)
 	return object;
 }
 
+/*
+ * The owner may alter the table at any time.  What reads these columns takes
+ * their types for granted.
+ */
+static AttrNumber
+find_own_column(Oid relid, const char *name, Oid type)
+{
+	AttrNumber	attnum = get_attnum(relid, name);
+	Oid			is = attnum == InvalidAttrNumber ? InvalidOid :
+		get_atttype(relid, attnum);
+
+	if (is == type)
+		return attnum;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" was altered and takes no changes: column \"%s\" %s",
+					relation_label(relid), name,
+					OidIsValid(is) ?
+					psprintf("is of type %s instead of %s",
+							 format_type_be(is), format_type_be(type)) :
+					"is missing"),
+			 errhint("Undo that by ALTER TABLE, or end the synchronization with sync.disable.")));
+	return InvalidAttrNumber;	/* not reached */
+}
+
 static void
 fill_table(CaptureTable *table, const SyncObject *object, List *fields)
 {
@@ -212,8 +244,8 @@ fill_table(CaptureTable *table, const SyncObject *object, List *fields)
 	table->root = object->relid;
 	table->serverid = object->serverid;
 	table->object = pstrdup(object->object);
-	table->id = get_attnum(table->relid, "id");
-	table->local_id = get_attnum(table->relid, "local_id");
+	table->id = find_own_column(table->relid, "id", TEXTOID);
+	table->local_id = find_own_column(table->relid, "local_id", INT8OID);
 	table->last = Max(table->id, table->local_id);
 	table->columns = palloc0(sizeof(CaptureColumn) * list_length(fields));
 	table->ncolumns = 0;
@@ -233,14 +265,17 @@ fill_table(CaptureTable *table, const SyncObject *object, List *fields)
 /*
  * Reading the catalog can bring invalidations in; what they concern is read
  * again for the next row, by which time nothing that was read before them
- * counts.  What a caller has got stays in memory for one more call.
+ * counts.  What a caller has got stays in memory for one more call.  An entry
+ * is made when all that belongs to it has been read: errors leave none behind.
  */
 static CaptureTable *
 find_table(Oid relid)
 {
 	CaptureTable *table;
+	CaptureTable filled = {.relid = relid};
 	SyncObject *object;
 	List	   *fields;
+	MemoryContext context;
 	MemoryContext old;
 
 	if (!tables_valid)
@@ -255,10 +290,14 @@ find_table(Oid relid)
 				 errmsg("table \"%s\" is not synced", relation_label(relid)),
 				 errhint("Drop its trigger \"%s\".", CAPTURE_TRIGGER)));
 	fields = catalog_fields(object);
-	table = hash_search(tables, &relid, HASH_ENTER, NULL);
-	old = MemoryContextSwitchTo(tables_context);
-	fill_table(table, object, fields);
+	context = AllocSetContextCreate(CurrentMemoryContext, "sync captured table",
+									ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	fill_table(&filled, object, fields);
 	MemoryContextSwitchTo(old);
+	MemoryContextSetParent(context, tables_context);
+	table = hash_search(tables, &relid, HASH_ENTER, NULL);
+	*table = filled;
 	return table;
 }
 
@@ -350,19 +389,32 @@ refuse_id(const CaptureTable *table, const char *what, const char *detail)
 			 errhint("Leave the column out.")));
 }
 
+/*
+ * An INSERT that names an id is refused rather than applied to the row that it
+ * stands for: a new row was meant.  Before, it was a second record in the org.
+ */
+static void
+refuse_given_id(const CaptureTable *table, const char *id)
+{
+	char	   *became = provisional_is(id) ?
+		(char *) linitial(identity_known(list_make1(unconstify(char *, id)))) :
+		NULL;
+
+	if (became == NULL)
+		refuse_id(table, "id", "Salesforce gives ids; a new row has a provisional one, from the column's default, until then.");
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("row \"%s\" of table \"%s\" exists already: its id is \"%s\" now",
+					id, relation_label(table->root), became),
+			 errhint("Use that id, or the row's local_id; sync.resolve(id) tells what a provisional id has become.")));
+}
+
 static char *
 id_of(const CaptureTable *table, TupleTableSlot *slot)
 {
 	if (slot->tts_isnull[table->id - 1])
 		refuse_id(table, "id", "A row must have an id.");
 	return TextDatumGetCString(slot->tts_values[table->id - 1]);
-}
-
-static bool
-is_provisional(const char *id)
-{
-	return id[0] == PROVISIONAL_MARK && id[1] != '\0' &&
-		strspn(id + 1, "0123456789") == strlen(id + 1);
 }
 
 static Datum
@@ -394,21 +446,55 @@ check_ids_unchanged(const CaptureTable *was, const CaptureTable *table,
 }
 
 /*
+ * The transaction's number in the outbox is that of its first change: unlike
+ * an xid it means the same in a restored copy.
+ */
+static int64
+transaction_number(int64 seq)
+{
+	static LocalTransactionId known = InvalidLocalTransactionId;
+	static int64 first;
+
+	if (known != current_lxid())
+	{
+		known = current_lxid();
+		first = seq;
+	}
+	return first;
+}
+
+/* COPY FREEZE leaves tuples that look older than their transaction. */
+static CommandId
+command_of_new(HeapTuple tuple)
+{
+	if (HeapTupleHeaderXminFrozen(tuple->t_data))
+		return HeapTupleHeaderGetRawCommandId(tuple->t_data);
+	return HeapTupleHeaderGetCmin(tuple->t_data);
+}
+
+static CommandId
+command_of_deleted(HeapTuple tuple)
+{
+	return HeapTupleHeaderGetCmax(tuple->t_data);
+}
+
+/*
  * The row of the outbox.  Direct, since it is done for each row that a user
  * changes: SPI would cost more than all the rest.  Returns where it is.
  */
 static ItemPointerData
 write_change(const CaptureTable *table, char operation, const char *id,
-			 Datum local_id, bool local_id_null, const StringInfo changes)
+			 Datum local_id, bool local_id_null, CommandId command,
+			 const StringInfo changes)
 {
 	Datum		values[CHANGE_COLUMNS] = {0};
 	bool		nulls[CHANGE_COLUMNS] = {false};
 	Relation	rel = table_open(change_relid, RowExclusiveLock);
 	HeapTuple	tuple;
 	ItemPointerData where;
+	int64		seq = nextval_internal(change_sequence, false);
 
-	values[CHANGE_SEQ - 1] = Int64GetDatum(nextval_internal(change_sequence,
-															false));
+	values[CHANGE_SEQ - 1] = Int64GetDatum(seq);
 	values[CHANGE_RELATION - 1] = ObjectIdGetDatum(table->root);
 	values[CHANGE_ID - 1] = CStringGetTextDatum(id);
 	values[CHANGE_LOCAL_ID - 1] = local_id;
@@ -421,6 +507,8 @@ write_change(const CaptureTable *table, char operation, const char *id,
 	nulls[CHANGE_ATTEMPT - 1] = true;
 	values[CHANGE_ATTEMPTS - 1] = Int32GetDatum(0);
 	nulls[CHANGE_NEXT_ATTEMPT - 1] = true;
+	values[CHANGE_TXN - 1] = Int64GetDatum(transaction_number(seq));
+	values[CHANGE_COMMAND - 1] = Int64GetDatum(command);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	CatalogTupleInsert(rel, tuple);
 	where = tuple->t_self;
@@ -462,7 +550,7 @@ finish_changes(StringInfo buf)
 
 static void
 capture_update(const CaptureTable *was, const CaptureTable *table,
-			   TupleTableSlot *old, TupleTableSlot *new)
+			   TupleTableSlot *old, TupleTableSlot *new, CommandId command)
 {
 	StringInfoData buf;
 	char	   *id = id_of(was, old);
@@ -471,54 +559,56 @@ capture_update(const CaptureTable *was, const CaptureTable *table,
 
 	check_ids_unchanged(was, table, old, new, id);
 	initStringInfo(&buf);
-	collect_update(&buf, was, table, old, new, is_provisional(id));
+	collect_update(&buf, was, table, old, new, provisional_is(id));
 	if (buf.len == 0)
 		return;
 	finish_changes(&buf);
-	(void) write_change(table, 'U', id, local_id, null, &buf);
+	(void) write_change(table, 'U', id, local_id, null, command, &buf);
 	wake_at_commit(table);
 }
 
 static bool
-was_moved_here(const char *id)
+was_moved_here(const CaptureTable *table, const char *id)
 {
 	return moved.in == current_lxid() &&
 		moved.sub == GetCurrentSubTransactionId() &&
+		moved.root == table->root &&
 		strcmp(moved.id, id) == 0;
 }
 
 /* The DELETE and this INSERT are one UPDATE. */
 static void
-capture_arrival(Oid relid, TupleTableSlot *slot)
+capture_arrival(Oid relid, TupleTableSlot *slot, CommandId command)
 {
 	const CaptureTable *was;
 
 	take_back_change(&moved.change);
 	was = find_table(moved.relid);
 	slot_getsomeattrs(moved.row, was->last);
-	capture_update(was, find_table(relid), moved.row, slot);
+	capture_update(was, find_table(relid), moved.row, slot, command);
 	moved.in = InvalidLocalTransactionId;
 }
 
 static void
-capture_insert(const CaptureTable *table, TupleTableSlot *slot)
+capture_insert(const CaptureTable *table, TupleTableSlot *slot,
+			   CommandId command)
 {
 	StringInfoData buf;
 	char	   *id = id_of(table, slot);
 	bool		null;
 	Datum		local_id = local_id_of(table, slot, &null);
 
-	if (was_moved_here(id))
+	if (was_moved_here(table, id))
 	{
-		capture_arrival(table->relid, slot);
+		capture_arrival(table->relid, slot, command);
 		return;
 	}
-	if (!is_provisional(id))
-		refuse_id(table, "id", "Salesforce gives ids; a new row has a provisional one until then.");
+	if (!provisional_is_new(id))
+		refuse_given_id(table, id);
 	initStringInfo(&buf);
 	collect_insert(&buf, table, slot);
 	finish_changes(&buf);
-	(void) write_change(table, 'I', id, local_id, null, &buf);
+	(void) write_change(table, 'I', id, local_id, null, command, &buf);
 	wake_at_commit(table);
 }
 
@@ -537,6 +627,7 @@ remember_moved(const CaptureTable *table, TupleTableSlot *slot,
 	moved.in = current_lxid();
 	moved.sub = GetCurrentSubTransactionId();
 	moved.relid = table->relid;
+	moved.root = table->root;
 	moved.id = pstrdup(id);
 	moved.row = MakeSingleTupleTableSlot(CreateTupleDescCopy(slot->tts_tupleDescriptor),
 										 &TTSOpsHeapTuple);
@@ -567,7 +658,8 @@ capture_delete(const CaptureTable *table, TupleTableSlot *slot,
 						  (Datum) 0, true);
 	}
 	finish_changes(&buf);
-	change = write_change(table, 'D', id, local_id, null, &buf);
+	change = write_change(table, 'D', id, local_id, null,
+						  command_of_deleted(tuple), &buf);
 	if (HeapTupleHeaderIndicatesMovedPartitions(tuple->t_data))
 		remember_moved(table, slot, id, change);
 	wake_at_commit(table);
@@ -593,14 +685,16 @@ sync_capture(PG_FUNCTION_ARGS)
 	table = find_table(RelationGetRelid(trigger->tg_relation));
 	slot_getsomeattrs(trigger->tg_trigslot, table->last);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		capture_insert(table, trigger->tg_trigslot);
+		capture_insert(table, trigger->tg_trigslot,
+					   command_of_new(trigger->tg_trigtuple));
 	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		capture_delete(table, trigger->tg_trigslot, trigger->tg_trigtuple);
 	else
 	{
 		slot_getsomeattrs(trigger->tg_newslot, table->last);
 		capture_update(table, table, trigger->tg_trigslot,
-					   trigger->tg_newslot);
+					   trigger->tg_newslot,
+					   command_of_new(trigger->tg_newtuple));
 	}
 	return PointerGetDatum(NULL);
 }
@@ -622,22 +716,6 @@ sync_refuse_truncate(PG_FUNCTION_ARGS)
 			 errdetail("Its rows are records of Salesforce; TRUNCATE does not tell which of them to delete there."),
 			 errhint("DELETE the rows, or end the synchronization with sync.disable.")));
 	PG_RETURN_NULL();			/* not reached */
-}
-
-/*
- * sync.provisional_id(): the default of a synced table's id.  Needs no right on
- * the sequence.
- */
-Datum
-sync_provisional_id(PG_FUNCTION_ARGS)
-{
-	char		id[32];
-
-	if (!tables_valid)
-		reset_tables();
-	snprintf(id, sizeof(id), "%c" INT64_FORMAT, PROVISIONAL_MARK,
-			 nextval_internal(provisional_sequence, false));
-	PG_RETURN_TEXT_P(cstring_to_text(id));
 }
 
 /*
@@ -677,6 +755,22 @@ create_truncate_trigger(Oid relid)
 }
 
 static void
+create_identity_trigger(Oid relid)
+{
+	char	   *table = relation_sql(relid);
+
+	if (OidIsValid(get_trigger_oid(relid, IDENTITY_TRIGGER, true)))
+		return;
+	relation_run(psprintf("CREATE TRIGGER " IDENTITY_TRIGGER
+						  " BEFORE INSERT ON %s"
+						  " FOR EACH ROW WHEN (NOT sync.own_write())"
+						  " EXECUTE FUNCTION sync.identify()", table));
+	relation_run(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER "
+						  IDENTITY_TRIGGER, table));
+	guard_depend_on_extension(relid, IDENTITY_TRIGGER);
+}
+
+static void
 drop_trigger(Oid relid, const char *name)
 {
 	if (OidIsValid(get_trigger_oid(relid, name, true)))
@@ -703,12 +797,25 @@ capture_create_triggers(Oid relid)
 }
 
 void
+capture_complete(Oid relid)
+{
+	ApplyState	state;
+
+	if (!OidIsValid(get_trigger_oid(relid, CAPTURE_TRIGGER, true)))
+		return;
+	owner_begin(relation_owner(relid), &state);
+	create_identity_trigger(relid);
+	owner_end(&state);
+}
+
+void
 capture_drop_triggers(Oid relid)
 {
 	ApplyState	state;
 
 	owner_begin(relation_owner(relid), &state);
 	drop_trigger(relid, CAPTURE_TRIGGER);
+	drop_trigger(relid, IDENTITY_TRIGGER);
 	owner_end(&state);
 	guard_for_each_partition(relid, drop_truncate_trigger);
 }

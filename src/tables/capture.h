@@ -10,18 +10,13 @@
 #ifndef SYNC_CAPTURE_H
 #define SYNC_CAPTURE_H
 
-/*
- * Rows that exist only here so far have ids of this form: the character and a
- * number.  No Salesforce id contains it.
- */
-#define PROVISIONAL_MARK	'~'
-
-/* Room for any id: 18 characters, or the mark, 19 digits and a NUL. */
-#define SYNC_ID_SPACE	24
+#include "provisional.h"
 
 /*
  * capture_create_triggers: local changes of the table are written to
  * sync.change, in the transaction that makes them; TRUNCATE is refused.
+ * capture_complete: once its first copy is done, new rows get their numbers
+ * by a trigger (provisional.c); nothing for a table that takes no writes.
  * capture_drop_triggers: no longer.
  * capture_init: called at module load.
  *
@@ -29,6 +24,7 @@
  * something, with the server; it is the bridge's, which knows the workers.
  */
 extern void capture_create_triggers(Oid relid);
+extern void capture_complete(Oid relid);
 extern void capture_drop_triggers(Oid relid);
 
 typedef void (*CaptureWake) (Oid serverid);

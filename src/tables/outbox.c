@@ -104,7 +104,7 @@ outbox_is_prepared(void)
 
 #define CHANGE_COLUMNS \
 	" c.seq, c.relation::pg_catalog.oid, c.id, c.operation::pg_catalog.text, c.changes, c.captured," \
-	" c.state::pg_catalog.text, c.attempts"
+	" c.state::pg_catalog.text, c.attempts, c.txn, c.command"
 
 static List *
 read_changes(SqlScope *sql, uint64 n)
@@ -124,6 +124,8 @@ read_changes(SqlScope *sql, uint64 n)
 		change->captured = sql_time(sql, i, 6);
 		change->state = sql_text(sql, i, 7)[0];
 		change->attempts = (int) sql_int(sql, i, 8);
+		change->txn = sql_int(sql, i, 9);
+		change->command = sql_int(sql, i, 10);
 		changes = lappend(changes, change);
 	}
 	return changes;

@@ -25,6 +25,9 @@ typedef struct OutboxChange
 	TimestampTz captured;
 	char		state;			/* p, r */
 	int			attempts;
+	int64		txn;			/* changes of the same transaction have the same
+								 * number; 0 = it has no others */
+	int64		command;		/* orders them; see fold.c */
 } OutboxChange;
 
 /*
@@ -32,9 +35,10 @@ typedef struct OutboxChange
  * outbox_next: when something will be due that is not now; 0 = nothing.
  * outbox_is_prepared: a prepared transaction has changes, of whatever server.
  * outbox_take: the changes of the rows that are due, at most so many, oldest
- * rows first, those of a row together and in the order in which they were made.  Rows with a change
- * in an open attempt are not due, nor are those that wait for their id; refused changes come along with later ones
- * of their row.  None while the server is paused.
+ * rows first, those of a row together and in the order in which they were
+ * captured.  Rows with a change in an open attempt are not due, nor are those
+ * that wait for their id; refused changes come along with later ones of their
+ * row.  None while the server is paused.
  * outbox_of_attempt: the changes that were sent with it.
  * outbox_of_rows: changes of rows that stand in the stage; outbox_of_ids: of
  * rows with these ids; outbox_change: one, unless it has been sent; NULL

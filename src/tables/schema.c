@@ -248,17 +248,21 @@ prepare_for_writes(Oid relid)
 {
 	ApplyState	state;
 
+	if (get_attnum(relid, LOCAL_ID_COLUMN) != InvalidAttrNumber)
+		provisional_go_on(relid);
 	owner_begin(relation_owner(relid), &state);
 	if (get_attnum(relid, LOCAL_ID_COLUMN) == InvalidAttrNumber)
 	{
 		relation_run(psprintf("ALTER TABLE %s ADD COLUMN " LOCAL_ID_COLUMN
-							  " bigint GENERATED ALWAYS AS IDENTITY",
+							  " bigint DEFAULT pg_catalog.nextval('sync.local_number'::pg_catalog.regclass)",
 							  relation_sql(relid)));
 		CommandCounterIncrement();
 		write_comment(relid, LOCAL_ID_COLUMN, LOCAL_ID_COMMENT);
 	}
 	relation_run(psprintf("ALTER TABLE %s ALTER COLUMN " ID_COLUMN
-						  " SET DEFAULT sync.provisional_id()",
+						  " SET DEFAULT sync.provisional_id(),"
+						  " ALTER COLUMN " LOCAL_ID_COLUMN
+						  " SET DEFAULT pg_catalog.nextval('sync.local_number'::pg_catalog.regclass)",
 						  relation_sql(relid)));
 	owner_end(&state);
 }
@@ -521,19 +525,68 @@ provide_key(Oid relid)
 	return removed;
 }
 
+/*
+ * Until then no trigger keeps statements from giving numbers: rows without one,
+ * and all but one of those that have the same, get new ones.
+ */
+static void
+renumber(Oid relid)
+{
+	char	   *table = relation_sql(relid);
+	ApplyState	state;
+
+	apply_begin(relid, &state);
+	relation_run(psprintf("UPDATE %s SET " LOCAL_ID_COLUMN " = DEFAULT"
+						  " WHERE (tableoid, ctid) IN"
+						  " (SELECT t, c FROM (SELECT tableoid AS t, ctid AS c, "
+						  LOCAL_ID_COLUMN " AS id, row_number() OVER (PARTITION BY "
+						  LOCAL_ID_COLUMN " ORDER BY ctid) AS n"
+						  " FROM %s) AS numbered WHERE n > 1 OR id IS NULL)",
+						  table, table));
+	apply_end(&state);
+}
+
+static bool
+has_unnumbered(Oid relid)
+{
+	return relation_number(psprintf("SELECT pg_catalog.count(*) FROM (SELECT FROM %s WHERE "
+									LOCAL_ID_COLUMN " IS NULL LIMIT 1) AS u",
+									relation_sql(relid))) > 0;
+}
+
+static void
+create_local_id_index(void *arg)
+{
+	Oid			relid = *(Oid *) arg;
+	bool		unique = can_be_unique(relid,
+									   get_attnum(relid, LOCAL_ID_COLUMN));
+
+	create_index(relid, unique,
+				 choose_index_name(relid, LOCAL_ID_COLUMN,
+								   unique ? "key" : "idx"),
+				 LOCAL_ID_COLUMN);
+}
+
 /* A sequence gives each number once, also where no index can say so. */
 static void
 provide_local_id_index(Oid relid)
 {
 	AttrNumber	attnum = get_attnum(relid, LOCAL_ID_COLUMN);
-	bool		unique = can_be_unique(relid, attnum);
+	ErrorData  *error;
 
-	if (attnum != InvalidAttrNumber &&
-		find_indexes(relid, leads_with, attnum) == NIL)
-		create_index(relid, unique,
-					 choose_index_name(relid, LOCAL_ID_COLUMN,
-									   unique ? "key" : "idx"),
-					 LOCAL_ID_COLUMN);
+	if (attnum == InvalidAttrNumber)
+		return;
+	if (has_unnumbered(relid))
+		renumber(relid);
+	if (find_indexes(relid, leads_with, attnum) != NIL)
+		return;
+	error = attempt(create_local_id_index, &relid);
+	if (error == NULL)
+		return;
+	if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION)
+		ReThrowError(error);
+	renumber(relid);
+	create_local_id_index(&relid);
 }
 
 int64
@@ -549,6 +602,7 @@ schema_build_keys(Oid relid, List *indexed)
 	foreach(lc, indexed)
 		provide_index(relid, lfirst(lc));
 	owner_end(&state);
+	capture_complete(relid);
 	return removed;
 }
 

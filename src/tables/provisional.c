@@ -1,0 +1,255 @@
+/*-------------------------------------------------------------------------
+ *
+ * provisional.c
+ *	  Ids and numbers of rows that exist only here so far.
+ *
+ * A provisional id is drawn once, stands for one row, and is never used again,
+ * also when Salesforce has given the row its id: applications go on holding it,
+ * and sync.resolve tells what it has become.  An INSERT that brings one along
+ * (an upsert by an application that has not learned the new id, a row copied
+ * back from elsewhere) would make a second record in the org, or take the id of
+ * a row that somebody else is about to insert.  So this process remembers which
+ * ones its transaction has drawn, and capture takes no others.
+ *
+ * local_id is drawn anew for each row that is inserted here, whatever the
+ * statement says: mappers send NULL for it, or the number of the row that was
+ * duplicated.  A trigger does that, since a column that is GENERATED ALWAYS
+ * refuses them.  The trigger is made when the first copy is done: COPY inserts
+ * many rows at once only where no trigger fires before each of them.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "tables/provisional.h"
+#include "tables/relation.h"
+#include "tables/sql.h"
+
+PG_FUNCTION_INFO_V1(sync_provisional_id);
+PG_FUNCTION_INFO_V1(sync_identify);
+
+/* Numbers without a gap; those of one process grow. */
+typedef struct DrawnRange
+{
+	int64		first;
+	int64		last;
+} DrawnRange;
+
+/* What this transaction has drawn. */
+static struct
+{
+	LocalTransactionId in;
+	MemoryContext context;		/* of the ranges */
+	DrawnRange *ranges;
+	int			n;
+	int			space;
+} drawn = {InvalidLocalTransactionId};
+
+static void
+forget_drawn(void)
+{
+	if (drawn.context == NULL)
+		drawn.context = AllocSetContextCreate(TopMemoryContext,
+											  "sync provisional ids",
+											  ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(drawn.context);
+	drawn.in = current_lxid();
+	drawn.n = 0;
+	drawn.space = 16;
+	drawn.ranges = MemoryContextAlloc(drawn.context,
+									  sizeof(DrawnRange) * drawn.space);
+}
+
+static void
+remember_drawn(int64 number)
+{
+	if (drawn.in != current_lxid())
+		forget_drawn();
+	if (drawn.n > 0 && drawn.ranges[drawn.n - 1].last == number - 1)
+	{
+		drawn.ranges[drawn.n - 1].last = number;
+		return;
+	}
+	if (drawn.n == drawn.space)
+	{
+		drawn.space *= 2;
+		drawn.ranges = repalloc_huge(drawn.ranges,
+									 sizeof(DrawnRange) * drawn.space);
+	}
+	drawn.ranges[drawn.n].first = drawn.ranges[drawn.n].last = number;
+	drawn.n++;
+}
+
+static bool
+was_drawn(int64 number)
+{
+	int			low = 0;
+	int			high = drawn.in == current_lxid() ? drawn.n - 1 : -1;
+
+	while (low <= high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (number < drawn.ranges[middle].first)
+			high = middle - 1;
+		else if (number > drawn.ranges[middle].last)
+			low = middle + 1;
+		else
+			return true;
+	}
+	return false;
+}
+
+bool
+provisional_is(const char *id)
+{
+	return id[0] == PROVISIONAL_MARK && id[1] != '\0' &&
+		strspn(id + 1, "0123456789") == strlen(id + 1);
+}
+
+/* ~007 is not the id that 7 was drawn for. */
+bool
+provisional_is_new(const char *id)
+{
+	return provisional_is(id) && id[1] != '0' && strlen(id) < SYNC_ID_SPACE &&
+		was_drawn(strtoll(id + 1, NULL, 10));
+}
+
+/* Of the extension's own; sessions need no right on it. */
+static Oid
+find_sequence(const char *name)
+{
+	return get_relname_relid(name, get_namespace_oid("sync", false));
+}
+
+static text *
+draw_id(void)
+{
+	int64		number = nextval_internal(find_sequence("provisional"), false);
+
+	remember_drawn(number);
+	return cstring_to_text(psprintf("%c" INT64_FORMAT, PROVISIONAL_MARK,
+									number));
+}
+
+/*
+ * sync.provisional_id() returns text: the default of a synced table's id
+ */
+Datum
+sync_provisional_id(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(draw_id());
+}
+
+/* Or InvalidAttrNumber: the table was altered, and capture will say so. */
+static AttrNumber
+find_column(Oid relid, const char *name, Oid type)
+{
+	AttrNumber	attnum = get_attnum(relid, name);
+
+	return attnum != InvalidAttrNumber && get_atttype(relid, attnum) == type ?
+		attnum : InvalidAttrNumber;
+}
+
+/*
+ * sync.identify() returns trigger: gives a new row its number, and its
+ * provisional id where the statement says NULL
+ */
+Datum
+sync_identify(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	HeapTuple	row;
+	TupleDesc	desc;
+	Oid			relid;
+	AttrNumber	id;
+	AttrNumber	local_id;
+	int			columns[2];
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+	int			n = 0;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be fired BEFORE INSERT FOR EACH ROW",
+						"sync.identify")));
+
+	row = trigger->tg_trigtuple;
+	desc = RelationGetDescr(trigger->tg_relation);
+	relid = RelationGetRelid(trigger->tg_relation);
+	id = find_column(relid, "id", TEXTOID);
+	local_id = find_column(relid, "local_id", INT8OID);
+	if (id != InvalidAttrNumber && heap_attisnull(row, id, desc))
+	{
+		columns[n] = id;
+		values[n++] = PointerGetDatum(draw_id());
+	}
+	if (local_id != InvalidAttrNumber)
+	{
+		columns[n] = local_id;
+		values[n++] = Int64GetDatum(nextval_internal(find_sequence("local_number"),
+													 false));
+	}
+	if (n > 0)
+		row = heap_modify_tuple_by_cols(row, desc, n, columns, values, nulls);
+	return PointerGetDatum(row);
+}
+
+static void
+go_beyond(const char *sequence, int64 number)
+{
+	SqlScope	sql;
+
+	if (number <= 0)
+		return;
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   psprintf("SELECT pg_catalog.setval('sync.%s', $1)"
+							" FROM sync.%s s WHERE s.last_value < $1",
+							sequence, sequence), "l", number);
+	sql_end(&sql);
+}
+
+/* Numbers that a bigint cannot hold were not drawn by us. */
+void
+provisional_go_on(Oid relid)
+{
+	SqlScope	sql;
+	int64		id;
+	int64		local_id = 0;
+	char	   *table = relation_sql(relid);
+
+	sql_begin_on(&sql, relid);
+	(void) sql_run(&sql,
+				   psprintf("SELECT pg_catalog.max(pg_catalog.substr(t.id, 2)::pg_catalog.int8)"
+							" FROM %s t WHERE t.id ~ '^~[0-9]{1,18}$'", table),
+				   "");
+	id = sql_int(&sql, 0, 1);
+	if (find_column(relid, "local_id", INT8OID) != InvalidAttrNumber)
+	{
+		(void) sql_run(&sql, psprintf("SELECT pg_catalog.max(t.local_id) FROM %s t",
+									  table), "");
+		local_id = sql_int(&sql, 0, 1);
+	}
+	sql_end(&sql);
+	go_beyond("provisional", id);
+	go_beyond("local_number", local_id);
+}
