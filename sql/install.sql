@@ -22,7 +22,7 @@ WHERE p.pronamespace = 'sync'::regnamespace
                 WHERE a.grantee = 0)
 ORDER BY p.oid::regprocedure::text COLLATE "C";
 
--- nothing can be written by anybody
+-- nothing can be written by anybody, but numbers be drawn for new rows
 SELECT c.oid::regclass AS relation, a.privilege_type
 FROM pg_class c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
 WHERE c.relnamespace = 'sync'::regnamespace AND c.relkind IN ('r', 'v', 'S')

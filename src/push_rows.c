@@ -17,6 +17,7 @@
 #include "push.h"
 #include "step.h"
 #include "tables/capture.h"
+#include "tables/identity.h"
 
 /*
  * Objects
@@ -173,10 +174,112 @@ push_is_reference(const PushRow *row, const NetField *field)
 		row->change->operation != NET_DELETE;
 }
 
-/* Puts known ids in the place of provisional ones that the rows refer to. */
+/* References of rows, in one column of one table, that were filled. */
+typedef struct Filled
+{
+	Oid			relid;
+	const char *column;
+	List	   *rows;			/* parallel lists of char * */
+	List	   *provisional;
+	List	   *ids;
+} Filled;
+
+static Filled *
+find_filled(List **all, Oid relid, const char *column)
+{
+	Filled	   *filled;
+	ListCell   *lc;
+
+	foreach(lc, *all)
+	{
+		filled = (Filled *) lfirst(lc);
+		if (filled->relid == relid && strcmp(filled->column, column) == 0)
+			return filled;
+	}
+	filled = palloc0(sizeof(Filled));
+	filled->relid = relid;
+	filled->column = column;
+	*all = lappend(*all, filled);
+	return filled;
+}
+
+/* A reference that is to be filled, if its id is known. */
+typedef struct Reference
+{
+	PushRow    *row;
+	NetField   *field;
+	char	   *provisional;
+} Reference;
+
+static List *
+open_references(List *rows)
+{
+	List	   *references = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		foreach(lc2, row->change->fields)
+		{
+			NetField   *field = (NetField *) lfirst(lc2);
+			Reference  *reference;
+
+			if (!push_is_reference(row, field))
+				continue;
+			reference = palloc(sizeof(Reference));
+			reference->row = row;
+			reference->field = field;
+			reference->provisional = field->raw;
+			references = lappend(references, reference);
+		}
+	}
+	return references;
+}
+
+/*
+ * A row that was committed after its parent had got its id still refers to the
+ * provisional one.
+ */
+static void
+refer_to_ids(List *references)
+{
+	List	   *all = NIL;
+	ListCell   *lc;
+
+	foreach(lc, references)
+	{
+		Reference  *reference = (Reference *) lfirst(lc);
+		Filled	   *filled;
+
+		if (fold_is_provisional(reference->field))
+			continue;
+		filled = find_filled(&all, reference->row->change->relid,
+							 reference->field->column);
+		filled->rows = lappend(filled->rows, reference->row->change->id);
+		filled->provisional = lappend(filled->provisional,
+									  reference->provisional);
+		filled->ids = lappend(filled->ids, reference->field->raw);
+	}
+	foreach(lc, all)
+	{
+		Filled	   *filled = (Filled *) lfirst(lc);
+
+		identity_refer(filled->relid, filled->column, filled->rows,
+					   filled->provisional, filled->ids);
+	}
+}
+
+/*
+ * Puts known ids in the place of provisional ones that the rows refer to, here
+ * as well as in what is sent.
+ */
 void
 push_fill_known_ids(List *rows)
 {
+	List	   *references = open_references(rows);
 	List	   *changes = NIL;
 	ListCell   *lc;
 
@@ -184,6 +287,7 @@ push_fill_known_ids(List *rows)
 		changes = lappend(changes, ((PushRow *) lfirst(lc))->change);
 	step_begin();
 	fold_known_ids(changes);
+	refer_to_ids(references);
 	step_end();
 }
 

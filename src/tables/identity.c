@@ -94,6 +94,52 @@ run_on_table(Oid relid, const char *statement, Waiting *rows, int first,
 	return n;
 }
 
+static void
+refuse_swallowed(Oid relid, const char *provisional)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 provisional ?
+			 errmsg("a trigger of table \"%s\" keeps row %s from taking its id",
+					relation_label(relid), provisional) :
+			 errmsg("a trigger of table \"%s\" keeps rows from taking their ids",
+					relation_label(relid)),
+			 errhint("Let the trigger fire WHEN (NOT sync.applying()), or leave the column id as it is given.")));
+}
+
+/*
+ * A BEFORE UPDATE trigger of a user's may return another row than it was given,
+ * or none.  A row that is believed to have its id and has not would come in a
+ * second time.
+ */
+static void
+check_taken(Replacement *r, int first, int last, uint64 updated)
+{
+	SqlScope	sql;
+	Oid			relid = r->rows[first].relid;
+	char	   *table = relation_sql(relid);
+	List	   *provisional = NIL;
+	List	   *ids = NIL;
+	char	   *left;
+	int64		taken;
+
+	for (int i = first; i < last; i++)
+	{
+		provisional = lappend(provisional, r->rows[i].provisional);
+		ids = lappend(ids, r->rows[i].id);
+	}
+	sql_begin_on(&sql, relid);
+	(void) sql_run(&sql,
+				   psprintf("SELECT (SELECT t.id FROM %s t WHERE t.id = ANY ($1) LIMIT 1),"
+							" (SELECT pg_catalog.count(*) FROM %s t WHERE t.id = ANY ($2))",
+							table, table), "TT", provisional, ids);
+	left = sql_text(&sql, 0, 1);
+	taken = sql_int(&sql, 0, 2);
+	sql_end(&sql);
+	if (left != NULL || taken < (int64) updated)
+		refuse_swallowed(relid, left);
+}
+
 /*
  * The rows of one table from first to last (all of the same), and whatever
  * refers to them.
@@ -103,6 +149,7 @@ replace_rows(Replacement *r, int first, int last)
 {
 	Oid			relid = r->rows[first].relid;
 	char	   *table = relation_sql(relid);
+	uint64		updated;
 	ListCell   *lc;
 
 	(void) run_on_table(relid,
@@ -111,11 +158,12 @@ replace_rows(Replacement *r, int first, int last)
 								 " (SELECT FROM %s AS l WHERE l.id = u.p)",
 								 table, table),
 						r->rows, first, last);
-	(void) run_on_table(relid,
-						psprintf("UPDATE %s AS t SET id = u.i"
-								 " FROM unnest($1, $2) AS u (p, i)"
-								 " WHERE t.id = u.p", table),
-						r->rows, first, last);
+	updated = run_on_table(relid,
+						   psprintf("UPDATE %s AS t SET id = u.i"
+									" FROM unnest($1, $2) AS u (p, i)"
+									" WHERE t.id = u.p", table),
+						   r->rows, first, last);
+	check_taken(r, first, last, updated);
 	foreach(lc, r->references)
 	{
 		Reference  *reference = (Reference *) lfirst(lc);
@@ -355,6 +403,34 @@ identity_taken(List *ids)
 				   "SELECT l.provisional"
 				   " FROM unnest($1) WITH ORDINALITY AS u (k, n)"
 				   " LEFT JOIN sync.local_id l ON l.id = u.k ORDER BY u.n");
+}
+
+/*
+ * Not at any price: a row that somebody has locked gets the id with the next
+ * pull.
+ */
+void
+identity_refer(Oid relid, const char *column, List *rows, List *provisional,
+			   List *ids)
+{
+	SqlScope	sql;
+	ApplyState	state;
+	char	   *table = relation_sql(relid);
+	const char *name = quote_identifier(column);
+
+	apply_begin(relid, &state);
+	sql_begin_on(&sql, relid);
+	(void) sql_run(&sql,
+				   psprintf("WITH free AS MATERIALIZED (SELECT t.id FROM %s t"
+							" WHERE t.id = ANY ($1) AND t.%s = ANY ($2)"
+							" FOR NO KEY UPDATE SKIP LOCKED)"
+							" UPDATE %s AS t SET %s = u.i FROM free f,"
+							" ROWS FROM (unnest($1), unnest($2), unnest($3)) AS u (r, p, i)"
+							" WHERE t.id = f.id AND u.r = t.id AND t.%s = u.p",
+							table, name, table, name, name),
+				   "TTT", rows, provisional, ids);
+	sql_end(&sql);
+	apply_end(&state);
 }
 
 void

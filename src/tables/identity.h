@@ -32,6 +32,10 @@
  * identity_known: the ids of provisional ids as far as there are any: a list
  * of char * parallel to provisional, NULL for none.
  *
+ * identity_refer: rows (List of char *) whose column refers to provisional ids
+ * (parallel) that have been replaced already refer to the ids instead: they were
+ * committed after their parents had got them.
+ *
  * identity_drop: deletes a row that Salesforce does not know.
  *
  * identity_taken: the provisional ids that ids were given to, likewise.
@@ -48,6 +52,8 @@ extern int	identity_replace(const char *server, List **refused);
 extern bool identity_is_waiting(const char *server);
 extern List *identity_known(List *provisional);
 extern List *identity_taken(List *ids);
+extern void identity_refer(Oid relid, const char *column, List *rows,
+						   List *provisional, List *ids);
 extern void identity_drop(Oid relid, const char *provisional);
 extern void identity_waiting(Oid relid, Oid stage);
 extern int64 identity_doubtful(Oid relid, Oid stage, const char *user,

@@ -57,6 +57,7 @@ static struct
 	DrawnRange *ranges;
 	int			n;
 	int			space;
+	int64		identified;		/* the last that sync_identify has met */
 } drawn = {InvalidLocalTransactionId};
 
 static void
@@ -69,6 +70,7 @@ forget_drawn(void)
 	MemoryContextReset(drawn.context);
 	drawn.in = current_lxid();
 	drawn.n = 0;
+	drawn.identified = 0;
 	drawn.space = 16;
 	drawn.ranges = MemoryContextAlloc(drawn.context,
 									  sizeof(DrawnRange) * drawn.space);
@@ -121,12 +123,31 @@ provisional_is(const char *id)
 		strspn(id + 1, "0123456789") == strlen(id + 1);
 }
 
+static int64
+number_of(const char *id)
+{
+	return strtoll(id + 1, NULL, 10);
+}
+
 /* ~007 is not the id that 7 was drawn for. */
 bool
 provisional_is_new(const char *id)
 {
 	return provisional_is(id) && id[1] != '0' && strlen(id) < SYNC_ID_SPACE &&
-		was_drawn(strtoll(id + 1, NULL, 10));
+		was_drawn(number_of(id));
+}
+
+/*
+ * Whether a row with this id is being inserted for the first time.  One that an
+ * UPDATE moves to another partition is inserted there once more.
+ */
+static bool
+is_first_insert(const char *id)
+{
+	if (!provisional_is_new(id) || number_of(id) <= drawn.identified)
+		return false;
+	drawn.identified = number_of(id);
+	return true;
 }
 
 /* Of the extension's own; sessions need no right on it. */
@@ -165,6 +186,31 @@ find_column(Oid relid, const char *name, Oid type)
 		attnum : InvalidAttrNumber;
 }
 
+static void
+check_identify_call(FunctionCallInfo fcinfo)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be fired BEFORE INSERT FOR EACH ROW",
+						"sync.identify")));
+}
+
+/* The row with another value in one column. */
+static HeapTuple
+set_column(HeapTuple row, TupleDesc desc, AttrNumber attnum, Datum value)
+{
+	int			column = attnum;
+	bool		null = false;
+
+	return heap_modify_tuple_by_cols(row, desc, 1, &column, &value, &null);
+}
+
 /*
  * sync.identify() returns trigger: gives a new row its number, and its
  * provisional id where the statement says NULL
@@ -175,41 +221,28 @@ sync_identify(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	HeapTuple	row;
 	TupleDesc	desc;
-	Oid			relid;
 	AttrNumber	id;
 	AttrNumber	local_id;
-	int			columns[2];
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
-	int			n = 0;
+	Datum		value;
+	bool		null;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) ||
-		!TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ||
-		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" must be fired BEFORE INSERT FOR EACH ROW",
-						"sync.identify")));
-
+	check_identify_call(fcinfo);
 	row = trigger->tg_trigtuple;
 	desc = RelationGetDescr(trigger->tg_relation);
-	relid = RelationGetRelid(trigger->tg_relation);
-	id = find_column(relid, "id", TEXTOID);
-	local_id = find_column(relid, "local_id", INT8OID);
-	if (id != InvalidAttrNumber && heap_attisnull(row, id, desc))
-	{
-		columns[n] = id;
-		values[n++] = PointerGetDatum(draw_id());
-	}
-	if (local_id != InvalidAttrNumber)
-	{
-		columns[n] = local_id;
-		values[n++] = Int64GetDatum(nextval_internal(find_sequence("local_number"),
-													 false));
-	}
-	if (n > 0)
-		row = heap_modify_tuple_by_cols(row, desc, n, columns, values, nulls);
+	id = find_column(RelationGetRelid(trigger->tg_relation), "id", TEXTOID);
+	local_id = find_column(RelationGetRelid(trigger->tg_relation), "local_id",
+						   INT8OID);
+	if (id == InvalidAttrNumber || local_id == InvalidAttrNumber)
+		return PointerGetDatum(row);
+
+	if (heap_attisnull(row, id, desc))
+		row = set_column(row, desc, id, PointerGetDatum(draw_id()));
+	value = heap_getattr(row, id, desc, &null);
+	if (is_first_insert(TextDatumGetCString(value)) ||
+		heap_attisnull(row, local_id, desc))
+		row = set_column(row, desc, local_id,
+						 Int64GetDatum(nextval_internal(find_sequence("local_number"),
+														false)));
 	return PointerGetDatum(row);
 }
 

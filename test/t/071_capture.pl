@@ -221,8 +221,8 @@ refused(q{INSERT INTO acme.lead (id, lastname, company) VALUES ('7', 'x', 'y')},
     'column "id" of table "acme.lead" cannot be written', undef, 'an id of another form');
 refused(qq{UPDATE acme.lead SET id = '~999999' WHERE id = '$leads[0]'}, '42501',
     'column "id" of table "acme.lead" cannot be written', undef, 'another id for a row');
-refused(qq{UPDATE acme.lead SET local_id = local_id + 1000000 WHERE id = '$leads[0]'}, '428C9',
-    'column "local_id" can only be updated to DEFAULT', undef, 'another local_id');
+refused(qq{UPDATE acme.lead SET local_id = local_id + 1000000 WHERE id = '$leads[0]'}, '42501',
+    'column "local_id" of table "acme.lead" cannot be written', qr/as long as the row exists/, 'another local_id');
 refused(qq{UPDATE acme.lead SET createddate = now() WHERE id = '$leads[0]'}, '42501',
     'column "createddate" of table "acme.lead" cannot be changed', qr/does not let this login change/,
     'a column that is read-only in Salesforce');

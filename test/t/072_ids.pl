@@ -100,10 +100,12 @@ same_all('after parents and children');
 
 # The child is written first, and its parent afterwards.
 hold($node);
-my ($parent) = sql($node, q{SELECT sync.provisional_id()});
-sql($node, qq{
-    INSERT INTO acme.campaign (name, parentid) VALUES ('Child', '$parent');
-    INSERT INTO acme.campaign (id, name) VALUES ('$parent', 'Parent of Child')});
+sql($node, q{
+    BEGIN;
+    SELECT sync.provisional_id() AS parent \gset
+    INSERT INTO acme.campaign (name, parentid) VALUES ('Child', :'parent');
+    INSERT INTO acme.campaign (id, name) VALUES (:'parent', 'Parent of Child');
+    COMMIT});
 let_go($node);
 is($org->rows(q{SELECT Parent.Name FROM Campaign WHERE Name = 'Child'})->[0]{Parent}{Name}, 'Parent of Child',
     'a child that was written before its parent');
