@@ -52,7 +52,6 @@
 #include "tables/capture_values.h"
 #include "tables/catalog.h"
 #include "tables/guard.h"
-#include "tables/identity.h"
 #include "tables/relation.h"
 #include "tables/sql.h"
 
@@ -389,26 +388,6 @@ refuse_id(const CaptureTable *table, const char *what, const char *detail)
 			 errhint("Leave the column out.")));
 }
 
-/*
- * An INSERT that names an id is refused rather than applied to the row that it
- * stands for: a new row was meant.  Before, it was a second record in the org.
- */
-static void
-refuse_given_id(const CaptureTable *table, const char *id)
-{
-	char	   *became = provisional_is(id) ?
-		(char *) linitial(identity_known(list_make1(unconstify(char *, id)))) :
-		NULL;
-
-	if (became == NULL)
-		refuse_id(table, "id", "Salesforce gives ids; a new row has a provisional one, from the column's default, until then.");
-	ereport(ERROR,
-			(errcode(ERRCODE_UNIQUE_VIOLATION),
-			 errmsg("row \"%s\" of table \"%s\" exists already: its id is \"%s\" now",
-					id, relation_label(table->root), became),
-			 errhint("Use that id, or the row's local_id; sync.resolve(id) tells what a provisional id has become.")));
-}
-
 static char *
 id_of(const CaptureTable *table, TupleTableSlot *slot)
 {
@@ -604,7 +583,7 @@ capture_insert(const CaptureTable *table, TupleTableSlot *slot,
 		return;
 	}
 	if (!provisional_is_new(id))
-		refuse_given_id(table, id);
+		provisional_refuse(table->root, id);
 	initStringInfo(&buf);
 	collect_insert(&buf, table, slot);
 	finish_changes(&buf);

@@ -137,6 +137,53 @@ provisional_is_new(const char *id)
 		was_drawn(number_of(id));
 }
 
+/* What the id has become, in the row as well; NULL if it has not. */
+static char *
+known_id(const char *id)
+{
+	SqlScope	sql;
+	char	   *known = NULL;
+
+	if (!provisional_is(id))
+		return NULL;
+	sql_begin_latest(&sql);
+	if (sql_run(&sql, "SELECT l.id FROM sync.local_id l"
+				" WHERE l.provisional = $1 AND l.replaced", "t", id) > 0)
+		known = sql_text(&sql, 0, 1);
+	sql_end(&sql);
+	return known;
+}
+
+/*
+ * An INSERT that names such an id is refused rather than applied to the row
+ * that it stands for: a new row may have been meant, and an upsert looks the same
+ * from here.
+ */
+static void
+refuse_replaced(Oid relid, const char *id, const char *became)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("row \"%s\" of table \"%s\" exists already: its id is \"%s\" now",
+					id, relation_label(relid), became),
+			 errhint("Use that id, or the row's local_id; sync.resolve(id) tells what a provisional id has become.")));
+}
+
+void
+provisional_refuse(Oid relid, const char *id)
+{
+	char	   *became = known_id(id);
+
+	if (became != NULL)
+		refuse_replaced(relid, id, became);
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("column \"id\" of table \"%s\" cannot be written",
+					relation_label(relid)),
+			 errdetail("Salesforce gives ids; until then a new row has a provisional one, which the column's default draws."),
+			 errhint("Leave the column out.")));
+}
+
 /*
  * Whether a row with this id is being inserted for the first time.  One that an
  * UPDATE moves to another partition is inserted there once more.
@@ -225,6 +272,9 @@ sync_identify(PG_FUNCTION_ARGS)
 	AttrNumber	local_id;
 	Datum		value;
 	bool		null;
+	char	   *given;
+	char	   *became;
+	bool		first;
 
 	check_identify_call(fcinfo);
 	row = trigger->tg_trigtuple;
@@ -238,8 +288,12 @@ sync_identify(PG_FUNCTION_ARGS)
 	if (heap_attisnull(row, id, desc))
 		row = set_column(row, desc, id, PointerGetDatum(draw_id()));
 	value = heap_getattr(row, id, desc, &null);
-	if (is_first_insert(TextDatumGetCString(value)) ||
-		heap_attisnull(row, local_id, desc))
+	given = TextDatumGetCString(value);
+	first = is_first_insert(given);
+	became = first ? NULL : known_id(given);
+	if (became != NULL)
+		refuse_replaced(RelationGetRelid(trigger->tg_relation), given, became);
+	if (first || heap_attisnull(row, local_id, desc))
 		row = set_column(row, desc, local_id,
 						 Int64GetDatum(nextval_internal(find_sequence("local_number"),
 														false)));

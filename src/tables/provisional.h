@@ -26,12 +26,15 @@
  * of the column, as the id of a new row must be: any other one stands, or will
  * stand, for another row.
  *
+ * provisional_refuse: the error for any other id in a new row of relid.
+ *
  * provisional_go_on: numbers that are drawn from now on are larger than those
  * that the table has.  It may be older than the extension, which may have been
  * dropped and created again.
  */
 extern bool provisional_is(const char *id);
 extern bool provisional_is_new(const char *id);
+extern void provisional_refuse(Oid relid, const char *id);
 extern void provisional_go_on(Oid relid);
 
 #endif							/* SYNC_PROVISIONAL_H */
