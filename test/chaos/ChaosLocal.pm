@@ -2,7 +2,10 @@
 =head1 ChaosLocal
 
 Writers in PostgreSQL: a few sessions, each now and then in a transaction that
-stays open.  A trigger of the user's own keeps a history of what they committed.
+stays open.  A trigger of the user's own keeps a history of what they committed:
+the last to fire BEFORE each row, since those alone fire in the order of what
+happens.  Other triggers, of every timing, before and after ours by their names, and
+some levels deep, write to the same rows again.
 
 =cut
 
@@ -29,8 +32,57 @@ my $history = q{
                row ->> tg_argv[1], jsonb_object_agg(key, value)
                FILTER (WHERE value IS DISTINCT FROM was -> key AND key NOT IN ('id', 'local_id'))
         FROM jsonb_each(row);
-        RETURN NULL;
+        RETURN coalesce(new, old);
     END $$};
+
+# What users' triggers write, by object: two texts that nobody else depends on.
+my %touched = (lead => [ 'city', 'phone' ], contact => [ 'department', 'phone' ], campaign => [ 'description', 'type' ]);
+
+sub touching
+{
+    my ($table) = @_;
+    my ($one, $two) = @{ $touched{$table} };
+
+    return qq{
+        CREATE FUNCTION chaos.touch_$table() RETURNS trigger LANGUAGE plpgsql AS \$\$
+        DECLARE
+            dice float := random();
+        BEGIN
+            IF tg_when = 'BEFORE' THEN
+                IF dice < 0.1 THEN new.$one := 'before ' || (dice * 1000)::int; END IF;
+                RETURN new;
+            END IF;
+            IF pg_trigger_depth() > 4 OR dice > 0.4 THEN
+                RETURN NULL;
+            ELSIF dice < 0.1 THEN
+                UPDATE acme.$table SET $one = tg_name || (dice * 10000)::int WHERE id = new.id;
+            ELSIF dice < 0.2 AND tg_op = 'UPDATE' THEN
+                UPDATE acme.$table SET $one = old.$one, $two = old.$two WHERE id = new.id;
+            ELSIF dice < 0.25 THEN
+                UPDATE acme.$table SET $two = tg_name WHERE id =
+                    (SELECT id FROM acme.$table WHERE NOT $one IS NULL ORDER BY md5(id || dice) LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
+            ELSIF dice < 0.3 THEN
+                BEGIN
+                    UPDATE acme.$table SET $one = 'lost' WHERE id = new.id;
+                    RAISE division_by_zero;
+                EXCEPTION WHEN division_by_zero THEN
+                    UPDATE acme.$table SET $two = 'kept' WHERE id = new.id;
+                END;
+            ELSIF dice < 0.31 AND new.id LIKE '~%' THEN
+                DELETE FROM acme.$table WHERE id = new.id;
+            END IF;
+            RETURN NULL;
+        END \$\$;
+        CREATE TRIGGER a_before BEFORE INSERT OR UPDATE ON acme.$table FOR EACH ROW
+            WHEN (NOT sync.applying()) EXECUTE FUNCTION chaos.touch_$table();
+        CREATE TRIGGER a_first AFTER INSERT OR UPDATE ON acme.$table FOR EACH ROW
+            WHEN (NOT sync.applying()) EXECUTE FUNCTION chaos.touch_$table();
+        CREATE TRIGGER u_last AFTER INSERT OR UPDATE ON acme.$table FOR EACH ROW
+            WHEN (NOT sync.applying()) EXECUTE FUNCTION chaos.touch_$table();
+        CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT OR UPDATE ON acme.$table
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+            WHEN (NOT sync.applying()) EXECUTE FUNCTION chaos.touch_$table()};
+}
 
 sub new
 {
@@ -41,10 +93,11 @@ sub new
     foreach my $object (sort keys %OBJECTS)
     {
         my $token = lc($OBJECTS{$object}{token} || 'id');
-        $node->safe_psql('postgres', qq{CREATE TRIGGER chaos_history
-            AFTER INSERT OR UPDATE OR DELETE ON acme.$object FOR EACH ROW
+        $node->safe_psql('postgres', qq{CREATE TRIGGER zz_history
+            BEFORE INSERT OR UPDATE OR DELETE ON acme.$object FOR EACH ROW
             WHEN (NOT sync.applying()) EXECUTE FUNCTION chaos.note('$object', '$token')});
     }
+    $node->safe_psql('postgres', touching($_)) for sort keys %touched;
     # Sessions wait for each other's locks never, for the worker's not for long.
     $self->{sessions} = [ map {
         ChaosSession->new($node, q{SET lock_timeout = '500ms'; SET statement_timeout = '20s'})
@@ -211,6 +264,16 @@ sub refused
       . some_id('Lead', $alive);
 }
 
+# What an application does that has not learned the id that a row has become.
+sub old_id
+{
+    my $object = any(qw(Lead Contact));
+    my $old = "coalesce((SELECT provisional FROM sync.local_id WHERE relation = 'acme.$object'::regclass"
+      . " ORDER BY random() LIMIT 1), '~1')";
+    my $sql = insert_sql($object, some_values($object, 2, 1)) =~ s/\(/(id, /r =~ s/VALUES \(/VALUES ($old, /r;
+    return $sql . any('', ' ON CONFLICT (id) DO UPDATE SET phone = excluded.phone');
+}
+
 sub copy_in
 {
     my @rows = map { join "\t", "Copied $_", 'Copy & Co', new_token('Lead', 'here') } 1 .. 5;
@@ -223,7 +286,7 @@ my @operations = (
     [ 6, 'one row often' => \&one_row_often ], [ 4, 'delete' => \&delete_one ],
     [ 6, 'members' => \&members ], [ 5, 'family' => \&family ], [ 3, 'move' => \&move_family ],
     [ 4, 'savepoints' => \&savepoints ], [ 3, 'come and go' => \&come_and_go ],
-    [ 2, 'refused' => \&refused ], [ 1, 'copy' => \&copy_in ]);
+    [ 2, 'refused' => \&refused ], [ 1, 'copy' => \&copy_in ], [ 2, 'old id' => \&old_id ]);
 my @weighted = map { my $operation = $_; ($operation) x $operation->[0] } @operations;
 
 # One operation of one of the sessions; some leave their transaction open.
