@@ -68,6 +68,7 @@ OBJS = \
 	src/tables/capture.o \
 	src/tables/capture_values.o \
 	src/tables/provisional.o \
+	src/tables/stage.o \
 	src/tables/stamps.o \
 	src/tables/redirect.o \
 	src/tables/outbox.o \

@@ -15,6 +15,7 @@
 #include "catalog/dependency.h"
 #include "catalog/pg_foreign_server.h"
 #include "commands/copy.h"
+#include "commands/defrem.h"
 #include "fmgr.h"
 #include "parser/parse_type.h"
 #include "pgstat.h"
@@ -157,6 +158,29 @@ create_wait_event_set(MemoryContext context, int nevents)
 	return CreateWaitEventSet(NULL, nevents);
 #else
 	return CreateWaitEventSet(context, nevents);
+#endif
+}
+
+/* 18 keeps part of a column's description twice. */
+static inline void
+set_column_not_null(TupleDesc desc, AttrNumber attnum)
+{
+	TupleDescAttr(desc, attnum - 1)->attnotnull = true;
+#if PG_VERSION_NUM >= 180000
+	populate_compact_attribute(desc, attnum - 1);
+#endif
+}
+
+/* 16 counts the parts of a partitioned index. */
+static inline void
+define_index(Oid relid, IndexStmt *statement)
+{
+#if PG_VERSION_NUM >= 160000
+	(void) DefineIndex(relid, statement, InvalidOid, InvalidOid, InvalidOid,
+					   -1, false, false, false, false, true);
+#else
+	(void) DefineIndex(relid, statement, InvalidOid, InvalidOid, InvalidOid,
+					   false, false, false, false, true);
 #endif
 }
 

@@ -11,9 +11,7 @@
  * updated then fires no INSERT triggers and uses up no defaults, and because
  * ON CONFLICT looks up each row twice and logs a lock on it.
  *
- * The stage belongs to the owner of the synced table, like everything that
- * happens with it, but for its making: a security-restricted operation may not
- * create temporary tables.
+ * How the stage is made: stage.c.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -21,15 +19,10 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/xact.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/cost.h"
 #include "utils/array.h"
@@ -37,7 +30,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -46,8 +38,8 @@
 #include "tables/merge.h"
 #include "tables/relation.h"
 #include "tables/sql.h"
+#include "tables/stage.h"
 
-#define STAGE_NAME		"_sync_stage"
 #define STAGE			"pg_temp." STAGE_NAME
 
 /* The key of every synced table, and what marks a row as deleted there. */
@@ -60,29 +52,6 @@
 /*
  * Stage
  */
-
-/* As whoever may create temporary tables, with names resolved safely. */
-static void
-superuser_begin(Rights *caller)
-{
-	rights_begin(caller, BOOTSTRAP_SUPERUSERID, SECURITY_LOCAL_USERID_CHANGE);
-}
-
-static Oid
-find_stage(void)
-{
-	return RangeVarGetRelid(makeRangeVar("pg_temp", STAGE_NAME, -1), NoLock,
-							true);
-}
-
-static void
-drop_stage(void)
-{
-	if (!OidIsValid(find_stage()))
-		return;
-	relation_run("DROP TABLE " STAGE);
-	CommandCounterIncrement();
-}
 
 static void
 append_names(StringInfo sql, const char *prefix, List *columns)
@@ -100,34 +69,10 @@ id_of(const Stage *stage)
 	return quote_identifier(linitial(stage->columns));
 }
 
-static void
-create_stage(Stage *stage)
-{
-	StringInfoData sql;
-	char	   *owner = GetUserNameFromId(relation_owner(stage->relid), false);
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "CREATE TEMPORARY TABLE " STAGE " AS SELECT ");
-	append_names(&sql, "", stage->columns);
-	appendStringInfo(&sql, " FROM %s WITH NO DATA",
-					 relation_sql(stage->relid));
-	relation_run(sql.data);
-
-	/* A row without an id is no row; the load sets it aside. */
-	resetStringInfo(&sql);
-	appendStringInfo(&sql, "ALTER TABLE " STAGE
-					 " ALTER COLUMN %s SET NOT NULL, OWNER TO %s",
-					 id_of(stage), quote_identifier(owner));
-	relation_run(sql.data);
-	CommandCounterIncrement();
-	stage->stage = find_stage();
-}
-
 Stage *
 stage_create(Oid relid, List *columns, const char *stamp)
 {
 	Stage	   *stage = palloc0(sizeof(Stage));
-	Rights		caller;
 	ListCell   *lc;
 
 	stage->relid = relid;
@@ -140,10 +85,7 @@ stage_create(Oid relid, List *columns, const char *stamp)
 			stage->has_isdeleted = true;
 	}
 
-	superuser_begin(&caller);
-	drop_stage();
-	create_stage(stage);
-	rights_end(&caller);
+	stage->stage = stage_make(relid, stage->columns);
 	return stage;
 }
 
@@ -157,11 +99,7 @@ stage_load(Stage *stage, RowSource *source, List **refused)
 void
 stage_drop(Stage *stage)
 {
-	Rights		caller;
-
-	superuser_begin(&caller);
-	drop_stage();
-	rights_end(&caller);
+	stage_unmake();
 	stage->stage = InvalidOid;
 }
 
@@ -550,17 +488,6 @@ refuse_id(void *arg, int item, ErrorData *error)
 	MemoryContextSwitchTo(old);
 }
 
-/* Ranges of ids are cheap to read when the stage has an index. */
-static void
-index_stage(const Stage *stage)
-{
-	Rights		caller;
-
-	superuser_begin(&caller);
-	relation_run(psprintf("CREATE INDEX ON " STAGE " (%s)", id_of(stage)));
-	rights_end(&caller);
-}
-
 static List *
 next_ids(const Stage *stage, const char *after)
 {
@@ -627,7 +554,8 @@ merge_carefully(Merge *merge)
 											  ALLOCSET_DEFAULT_SIZES);
 	char	   *after = pstrdup("");
 
-	index_stage(merge->stage);
+	/* Ranges of ids are cheap to read when the stage has an index. */
+	stage_index(merge->stage->stage, linitial(merge->stage->columns));
 	for (;;)
 	{
 		MemoryContextSwitchTo(lot);
