@@ -61,6 +61,7 @@ OBJS = \
 	src/tables/sql.o \
 	src/tables/relation.o \
 	src/tables/attempt.o \
+	src/tables/blocker.o \
 	src/tables/schema.o \
 	src/tables/load.o \
 	src/tables/merge.o \

@@ -20,7 +20,10 @@
 #include "parser/parse_type.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
@@ -158,6 +161,17 @@ create_wait_event_set(MemoryContext context, int nevents)
 	return CreateWaitEventSet(NULL, nevents);
 #else
 	return CreateWaitEventSet(context, nevents);
+#endif
+}
+
+/* 17 numbers processes otherwise. */
+static inline PGPROC *
+proc_of_vxid(const VirtualTransactionId *vxid)
+{
+#if PG_VERSION_NUM >= 170000
+	return ProcNumberGetProc(vxid->procNumber);
+#else
+	return BackendIdGetProc(vxid->backendId);
 #endif
 }
 

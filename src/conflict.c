@@ -368,22 +368,34 @@ find_row(HTAB *index, const char *id)
 	return entry ? entry->row : NULL;
 }
 
-void
+static List *
+refuse_locked(const SyncObject *object, List *ids)
+{
+	List	   *refused = NIL;
+	ListCell   *lc;
+
+	foreach(lc, ids)
+		refused = lappend(refused, refused_locked(object->relid, lfirst(lc)));
+	return refused;
+}
+
+List *
 conflict_resolve(const SyncObject *object, Stage *stage)
 {
 	Resolution	r = {0};
 	List	   *changes;
 	List	   *fields;
 	List	   *ids = NIL;
+	List	   *locked;
 	HTAB	   *rows;
 	ListCell   *lc;
 	int			i = 0;
 
 	identity_waiting(object->relid, stage->stage);
-	incoming_lock(stage);
+	locked = refuse_locked(object, incoming_lock(stage));
 	changes = fold_changes(outbox_of_rows(object->relid, stage->stage));
 	if (changes == NIL)
-		return;
+		return locked;
 	fields = catalog_fields(object);
 	foreach(lc, changes)
 		fold_describe((NetChange *) lfirst(lc), fields);
@@ -408,6 +420,7 @@ conflict_resolve(const SyncObject *object, Stage *stage)
 	foreach(lc, r.columns)
 		incoming_keep(stage, (char *) lfirst(lc), r.keep[i++]);
 	stage_remove(stage->stage, r.remove);
+	return locked;
 }
 
 void

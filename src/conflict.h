@@ -20,12 +20,15 @@
  * gets ours; where both did, the rule of the object decides, the loser's value
  * goes into sync.conflicts, and what is no longer to be sent leaves the outbox.
  *
+ * Rows that somebody else has locked leave the stage, and are returned
+ * (List of RefusedRow *).
+ *
  * conflict_deleted: after rows were deleted because the org says so: changes
  * that waited for them have nowhere to go.
  *
  * conflict_without_changes: those of the ids that have no changes waiting.
  */
-extern void conflict_resolve(const SyncObject *object, Stage *stage);
+extern List *conflict_resolve(const SyncObject *object, Stage *stage);
 extern void conflict_deleted(const SyncObject *object);
 extern List *conflict_without_changes(const SyncObject *object, List *ids);
 

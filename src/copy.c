@@ -67,6 +67,8 @@ record_refused(const SyncObject *object, const char *operation, List *refused)
 						row->detail
 						? psprintf("%s (%s)", row->message, row->detail)
 						: row->message,
+						strcmp(row->sqlstate, "55P03") == 0 ?
+						"The row was set aside and is tried again as soon as it is free; the others went in." :
 						"The row was set aside and is tried again every hour; the others went in.",
 						row->column ? list_make1(row->column) : NIL);
 	}

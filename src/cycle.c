@@ -19,6 +19,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -27,12 +28,18 @@
 #include "evolve.h"
 #include "pull.h"
 #include "step.h"
+#include "tables/attempt.h"
+#include "tables/blocker.h"
+#include "tables/relation.h"
 
 /* Back-off of a failing object and of a failing server. */
 #define OBJECT_RETRY_MIN	(15 * USECS_PER_SEC)
 #define OBJECT_RETRY_MAX	USECS_PER_HOUR
 #define SERVER_RETRY_MIN	(5 * USECS_PER_SEC)
 #define SERVER_RETRY_MAX	(15 * USECS_PER_MINUTE)
+/* Somebody has something locked, for as long as his transaction takes. */
+#define LOCK_RETRY_MIN		(1 * USECS_PER_SEC)
+#define LOCK_RETRY_MAX		(10 * USECS_PER_SEC)
 /* Allowance used up: asking again soon only burns more of it. */
 #define LIMIT_RETRY_MIN		(15 * USECS_PER_MINUTE)
 
@@ -96,6 +103,71 @@ failure_code(const ErrorData *error, Org *org)
 	return unpack_sql_state(error->sqlerrcode);
 }
 
+/* What to do next, for an error of the org or of an object. */
+typedef struct Failure
+{
+	const char *server;
+	const SyncObject *object;	/* NULL: of the org */
+	const char *operation;
+	const char *code;
+	const char *message;
+	const char *hint;
+	TimestampTz retry;
+	bool		first;
+} Failure;
+
+static void
+record_failure(void *arg)
+{
+	Failure    *f = (Failure *) arg;
+	const char *name = f->object ? f->object->object : NULL;
+
+	catalog_failure(f->server, name, f->operation, NULL, f->code, f->message,
+					f->hint, NIL);
+	if (f->object)
+		catalog_object_failed(f->object, f->retry, f->message);
+	else
+		catalog_server_failed(f->server, f->retry, f->message);
+	if (f->first)
+		catalog_notify("failure", f->server, name, f->message);
+}
+
+/*
+ * Somebody may have our own row locked, by sync.set in a transaction that is
+ * still open.  Then the log alone has it, and it is tried again at once.
+ */
+static void
+record_tolerantly(Failure failure)
+{
+	ErrorData  *error;
+
+	step_begin();
+	error = attempt_contended(record_failure, &failure);
+	step_end();
+	if (error)
+		ereport(LOG,
+				(errmsg("could not record a failure of server \"%s\": %s",
+						failure.server, error->message),
+				 errdetail("The failure was: %s", failure.message)));
+}
+
+/* A lock that was not to be had; the error itself seldom says who has it. */
+static char *
+name_blocker(const SyncObject *object, char *message)
+{
+	int			pid = 0;
+
+	if (object && strstr(message, "by process") == NULL)
+	{
+		step_begin();
+		if (get_rel_name(object->relid))
+			pid = blocker_of_table(object->relid, AccessExclusiveLock);
+		step_end();
+	}
+	return pid ? psprintf("%s; process %d has locked table \"%s\" or rows of it",
+						  message, pid, relation_label(object->relid)) : message;
+}
+
 void
 cycle_failed(const char *server, const SyncObject *object,
 			 const char *operation, int failures, const ErrorData *error,
@@ -106,7 +178,12 @@ cycle_failed(const char *server, const SyncObject *object,
 		: error->message;
 	TimestampTz retry;
 
-	if (object)
+	if (is_contention(error))
+	{
+		retry = retry_at(failures, LOCK_RETRY_MIN, LOCK_RETRY_MAX);
+		message = name_blocker(object, message);
+	}
+	else if (object)
 		retry = retry_at(failures, OBJECT_RETRY_MIN, OBJECT_RETRY_MAX);
 	else if (error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED ||
 			 error->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION)
@@ -114,17 +191,9 @@ cycle_failed(const char *server, const SyncObject *object,
 	else
 		retry = retry_at(failures, SERVER_RETRY_MIN, SERVER_RETRY_MAX);
 
-	step_begin();
-	catalog_failure(server, object ? object->object : NULL, operation, NULL,
-					failure_code(error, org), message, error->hint, NIL);
-	if (object)
-		catalog_object_failed(object, retry, message);
-	else
-		catalog_server_failed(server, retry, message);
-	if (failures == 0)
-		catalog_notify("failure", server, object ? object->object : NULL,
-					   error->message);
-	step_end();
+	record_tolerantly((Failure) {server, object, operation,
+								 failure_code(error, org), message,
+								 error->hint, retry, failures == 0});
 }
 
 /*
@@ -287,9 +356,42 @@ is_wanted(const Cycle *cycle, const SyncObject *object, const char *only)
 		return only == NULL || pg_strcasecmp(only, object->object) == 0;
 	if (object->retry_at > now)
 		return false;
-	if (object->last_synced == 0 || object->failures > 0)
+	if (object->last_synced == 0 || object->failures > 0 ||
+		(object->rows_due != 0 && object->rows_due <= now))
 		return true;
 	return object->interval > 0 ? object->due <= now : cycle->full;
+}
+
+/* Wanted for rows that were locked: no call is spent while they still are. */
+static bool
+rows_are_free(const SyncObject *object)
+{
+	List	   *ids = catalog_rows_soon(object);
+	ListCell   *lc;
+
+	foreach(lc, ids)
+	{
+		if (blocker_of_row(object->relid, lfirst(lc)) == 0)
+			return true;
+	}
+	return ids == NIL;
+}
+
+static bool
+only_for_rows(const Cycle *cycle, const SyncObject *object)
+{
+	return !cycle->now && !cycle->full && object->last_synced != 0 &&
+		object->failures == 0 && object->rows_due != 0 &&
+		(object->interval <= 0 || object->due > GetCurrentTimestamp());
+}
+
+static bool
+is_still_locked(const Cycle *cycle, const SyncObject *object)
+{
+	if (!only_for_rows(cycle, object) || rows_are_free(object))
+		return false;
+	catalog_rows_later(object);
+	return true;
 }
 
 /* Locks the object against other processes of sync that write to it. */
@@ -324,9 +426,10 @@ choose_objects(Cycle *cycle, const char *only)
 		cycle->locked = lappend_oid(cycle->locked, object->relid);
 		step_begin();
 		object = catalog_object(server, object->object);
-		step_end();
-		if (object && is_wanted(cycle, object, only))
+		if (object && is_wanted(cycle, object, only) &&
+			!is_still_locked(cycle, object))
 			chosen = lappend(chosen, object);
+		step_end();
 	}
 	return chosen;
 }

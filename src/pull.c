@@ -299,7 +299,7 @@ merge_and_record(Work *work, Stage *stage, List *refused)
 		stage->audit = audit_columns(work);
 		merged.skipped += stage_drop_same(stage);
 		leave_doubtful(work, stage);
-		conflict_resolve(work->object, stage);
+		refused = list_concat(refused, conflict_resolve(work->object, stage));
 	}
 	merge_stage(stage, work->object->mark, &merged, &refused);
 	add_counts(work, &merged);

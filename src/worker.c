@@ -440,6 +440,9 @@ next_object_due(ServerWorker *w)
 
 		if (object->state != STATE_LIVE || object->direction == DIRECTION_TO)
 			continue;
+		if (object->rows_due != 0)
+			due = due ? Min(due, Max(object->rows_due, object->retry_at)) :
+				Max(object->rows_due, object->retry_at);
 		/* Just copied: its first increment is due at once. */
 		if (object->last_synced == 0 && due == 0)
 			due = GetCurrentTimestamp();
@@ -901,21 +904,33 @@ extension_is_here(void)
 
 /*
  * What is set for all sessions of a database (ALTER DATABASE), or of the whole
- * server, is meant for people.  A worker must write, see what others have
- * committed as it goes on, wait for locks, and read its moments as they were
- * written: the abbreviation of a time zone may be that of several.  As
- * autovacuum does, after the connection has brought those settings in.
+ * server, is meant for people.  A worker must write, with its own rights and
+ * with triggers and foreign keys, see what others have committed as it goes on,
+ * and read its moments as they were written: the abbreviation of a time zone may
+ * be that of several.  As autovacuum does, after the connection has brought
+ * those settings in.
+ *
+ * It waits for a lock for a second at most, since others wait for what it has
+ * locked already; and of a deadlock it is the victim, for who looks for it
+ * first is, and users look after a second.
  */
 static void
 use_own_settings(void)
 {
 	static const char *const settings[][2] = {
+		{"role", "none"},
+		{"session_replication_role", "origin"},
+		{"row_security", "on"},
+		{"default_table_access_method", "heap"},
+		{"transform_null_equals", "off"},
+		{"standard_conforming_strings", "on"},
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_deferrable", "off"},
 		{"statement_timeout", "0"},
 		{"transaction_timeout", "0"},	/* since 17 */
-		{"lock_timeout", "0"},
+		{"lock_timeout", "1s"},
+		{"deadlock_timeout", "100ms"},
 		{"idle_in_transaction_session_timeout", "0"},
 		{"DateStyle", "ISO"},
 	};

@@ -16,10 +16,15 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/timestamp.h"
 
 #include "tables/attempt.h"
+
+/* Where locks are looked for one by one. */
+#define SHORT_LOCK_TIMEOUT	"100ms"
 
 /*
  * Can a single row be the cause?  Not what says that something is wrong with
@@ -100,6 +105,49 @@ attempt(void (*body) (void *arg), void *arg)
 	return error;
 }
 
+bool
+is_contention(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE;
+}
+
+ErrorData *
+attempt_contended(void (*body) (void *arg), void *arg)
+{
+	ErrorData  *error = attempt_any(body, arg);
+
+	if (error != NULL && !is_fault_of_a_row(error) && !is_contention(error))
+		ReThrowError(error);
+	return error;
+}
+
+/* Only in workers, which wait for a second otherwise; a user's patience is his. */
+int
+patience_begin(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("lock_timeout", SHORT_LOCK_TIMEOUT, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+void
+patience_end(int guc_level)
+{
+	AtEOXact_GUC(false, guc_level);
+}
+
+/* Whether the error is one of a row, as far as this bisection is concerned. */
+static bool
+is_of_a_row(const Bisection *how, const ErrorData *error)
+{
+	return is_fault_of_a_row(error) ||
+		(is_contention(error) && how->give_up > GetCurrentTimestamp());
+}
+
 typedef struct Range
 {
 	const Bisection *how;
@@ -129,9 +177,11 @@ bisect(const Bisection *how, int first, int last)
 	range.how = how;
 	range.first = first;
 	range.last = last;
-	error = attempt(apply_range, &range);
+	error = attempt_any(apply_range, &range);
 	if (error == NULL)
 		return;
+	if (!is_of_a_row(how, error))
+		ReThrowError(error);
 
 	if (last - first == 1)
 		how->refuse(how->arg, first, error);

@@ -112,6 +112,16 @@ catalog_servers(void)
 	return servers;
 }
 
+/*
+ * Rows that stand aside only because somebody had them locked, or that are to be
+ * read again, are tried again soon, and not with the hourly others.
+ */
+#define IS_ROW_SOON \
+	"f.record <> '' AND f.operation IN ('copy', 'pull', 'deletes')" \
+	" AND f.code IN ('55P03', '40P01', '40001', 'DISCARDED')"
+#define ROW_DUE \
+	"f.last_seen + least(2 ^ least(f.count, 4), 10) * pg_catalog.interval '1 s'"
+
 #define OBJECT_COLUMNS \
 	"SELECT o.server, o.object, o.relation::pg_catalog.oid, o.fields," \
 	" o.exclude, o.filter, o.on_delete = 'mark'," \
@@ -128,7 +138,8 @@ catalog_servers(void)
 	" AND f.object = o.object AND f.record IS NULL AND f.operation <> 'push')," \
 	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
 	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')," \
-	" p.rereads" \
+	" p.rereads, (SELECT min(" ROW_DUE ") FROM sync.failures f" \
+	" WHERE f.server = o.server AND f.object = o.object AND " IS_ROW_SOON ")" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
 	" WHERE o.enabled"
@@ -191,6 +202,7 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->has_failures = sql_bool(sql, row, 36);
 	object->push_failed = sql_bool(sql, row, 37);
 	object->rereads = sql_int(sql, row, 38);
+	object->rows_due = sql_time(sql, row, 39);
 	return object;
 }
 
@@ -763,15 +775,42 @@ catalog_failed_records(const SyncObject *object, bool deletes,
 	sql_begin(&sql);
 	ids = sql_texts(&sql,
 					sql_run(&sql,
-							"SELECT record FROM sync.failures WHERE server = $1"
+							"SELECT record FROM sync.failures f WHERE server = $1"
 							" AND object = $2 AND record <> ''"
 							" AND operation IN ('copy', 'pull', 'deletes')"
-							" AND (operation = 'deletes') = $5 AND last_seen < $3"
+							" AND (operation = 'deletes') = $5"
+							" AND (last_seen < $3 OR " IS_ROW_SOON
+							" AND " ROW_DUE " <= clock_timestamp())"
 							" ORDER BY last_seen LIMIT $4",
 							"ntLib", object->server, object->object, before,
 							limit, deletes));
 	sql_end(&sql);
 	return ids;
+}
+
+List *
+catalog_rows_soon(const SyncObject *object)
+{
+	SqlScope	sql;
+	List	   *ids;
+
+	sql_begin(&sql);
+	ids = sql_texts(&sql, sql_run(&sql, "SELECT DISTINCT f.record"
+								  " FROM sync.failures f WHERE f.server = $1"
+								  " AND f.object = $2 AND " IS_ROW_SOON
+								  " AND f.code <> 'DISCARDED'",
+								  "nt", object->server, object->object));
+	sql_end(&sql);
+	return ids;
+}
+
+void
+catalog_rows_later(const SyncObject *object)
+{
+	RUN("UPDATE sync.failures f SET count = count + 1,"
+		" last_seen = clock_timestamp() WHERE f.server = $1 AND f.object = $2"
+		" AND " IS_ROW_SOON " AND f.code <> 'DISCARDED'",
+		"nt", object->server, object->object);
 }
 
 void

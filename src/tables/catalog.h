@@ -101,7 +101,8 @@ typedef struct SyncObject
 	TimestampTz due;			/* 0 = at once */
 	TimestampTz swept;			/* when all ids were compared last */
 	TimestampTz last_synced;	/* 0 = never */
-	bool		has_refused;	/* rows of it stand in sync.failures */
+	bool		has_refused;	/* rows of it stand in sync.failures, */
+	TimestampTz rows_due;		/* some of them for so long; 0 = for an hour */
 	bool		has_failures;	/* steps of it do, */
 	bool		push_failed;	/* or that its rows cannot go out */
 	char	   *job;
@@ -194,8 +195,10 @@ extern void catalog_log_trim(const char *server, TimestampTz before);
  * push being one for itself, as it says nothing about the others,
  * catalog_rows_recovered those of records that stand in the stage and were not
  * refused again since the given moment.  catalog_failed_records lists ids of
- * set-aside rows last tried before the given moment; catalog_read_again puts
- * one there that is to be read again with the next cycle.
+ * set-aside rows last tried before the given moment, or that are due since they
+ * were only locked; catalog_read_again puts one there that is to be read again
+ * with the next cycle.  catalog_rows_soon: those that were locked;
+ * catalog_rows_later: they still are.
  */
 extern void catalog_failure(const char *server, const char *object,
 							const char *operation, const char *record,
@@ -210,6 +213,8 @@ extern void catalog_steps_recovered(const char *server, const char *object,
 									bool push);
 extern void catalog_rows_recovered(const SyncObject *object, Oid stage,
 								   TimestampTz since);
+extern List *catalog_rows_soon(const SyncObject *object);
+extern void catalog_rows_later(const SyncObject *object);
 extern void catalog_read_again(const SyncObject *object, const char *id);
 extern List *catalog_failed_records(const SyncObject *object, bool deletes,
 									TimestampTz before, int limit);

@@ -330,7 +330,7 @@ int
 identity_replace(const char *server, List **refused)
 {
 	Replacement r = {0};
-	Bisection	how = {apply_range, refuse_row, &r};
+	Bisection	how = {.apply = apply_range, .refuse = refuse_row, .arg = &r};
 	int			n = read_waiting(server, &r.rows);
 	int			first = 0;
 	int			left = 0;

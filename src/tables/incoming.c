@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "tables/blocker.h"
 #include "tables/incoming.h"
 #include "tables/relation.h"
 #include "tables/sql.h"
@@ -21,20 +22,30 @@
 /*
  * A writer who was faster has committed then, and the outbox has the change; a
  * slower one waits until this transaction has merged.  The stage holds only
- * what differs (stage_drop_same).
+ * what differs (stage_drop_same).  A row that a writer still has locked leaves
+ * it: what that transaction makes of the row is not known yet.
  */
-void
+List *
 incoming_lock(const Stage *stage)
 {
 	SqlScope	sql;
+	char	   *table = relation_sql(stage->relid);
+	char	   *staged = relation_sql(stage->stage);
+	List	   *locked;
 
+	blocker_check_table(stage->relid, RowExclusiveLock);
 	sql_begin_on(&sql, stage->relid);
-	(void) sql_run(&sql,
-				   psprintf("SELECT FROM %s t JOIN %s s ON s.id = t.id"
-							" ORDER BY t.id FOR NO KEY UPDATE OF t",
-							relation_sql(stage->relid),
-							relation_sql(stage->stage)), "");
+	locked = sql_texts(&sql,
+					   sql_run(&sql,
+							   psprintf("WITH free AS MATERIALIZED (SELECT t.id FROM %s t"
+										" JOIN %s s ON s.id = t.id"
+										" ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED)"
+										" SELECT t.id FROM %s t JOIN %s s ON s.id = t.id"
+										" WHERE NOT EXISTS (SELECT FROM free f WHERE f.id = t.id)",
+										table, staged, table, staged), ""));
 	sql_end(&sql);
+	stage_remove(stage->stage, locked);
+	return locked;
 }
 
 /* A column's value as the JSON that the capture trigger writes (capture.c). */

@@ -24,11 +24,12 @@ typedef struct IncomingRow
 
 /*
  * incoming_lock: locks the rows of the table that the stage is newer than, so
- * that from then on the outbox tells all there is to know of them.
+ * that from then on the outbox tells all there is to know of them.  Returns the
+ * ids of those that somebody else has locked; they are no longer staged.
  * incoming_rows: the staged rows with these ids, and their values of columns.
  * incoming_keep: the staged value of a column becomes what the table has.
  */
-extern void incoming_lock(const Stage *stage);
+extern List *incoming_lock(const Stage *stage);
 extern List *incoming_rows(const Stage *stage, List *ids, List *columns);
 extern void incoming_keep(Stage *stage, const char *column, List *ids);
 

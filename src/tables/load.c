@@ -34,6 +34,7 @@
 
 #include "compat.h"
 #include "tables/attempt.h"
+#include "tables/blocker.h"
 #include "tables/guard.h"
 #include "tables/load.h"
 #include "tables/records.h"
@@ -253,6 +254,20 @@ refused_row(const char *id, const ErrorData *error)
 	return row;
 }
 
+RefusedRow *
+refused_locked(Oid relid, const char *id)
+{
+	RefusedRow *row = palloc0(sizeof(RefusedRow));
+	int			pid = blocker_of_row(relid, id);
+
+	row->id = pstrdup(id);
+	strlcpy(row->sqlstate, unpack_sql_state(ERRCODE_LOCK_NOT_AVAILABLE),
+			sizeof(row->sqlstate));
+	row->message = pid ? psprintf("the row is locked by process %d", pid) :
+		pstrdup("the row is locked by another process");
+	return row;
+}
+
 /* bisect() runs this in a subtransaction. */
 static void
 copy_records(void *arg, int first, int last)
@@ -277,7 +292,7 @@ refuse_record(void *arg, int record, ErrorData *error)
 static void
 load_carefully(Load *load)
 {
-	Bisection	how = {copy_records, refuse_record, load};
+	Bisection	how = {.apply = copy_records, .refuse = refuse_record, .arg = load};
 	int			n;
 
 	load->whole->rewind(load->whole);

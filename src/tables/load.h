@@ -42,10 +42,12 @@ typedef struct RefusedRow
  * With apply = true rows are written as by apply_begin (guard.h); without,
  * unmarked (stages).
  *
- * refused_row: such a row from the error that it met.
+ * refused_row: such a row from the error that it met.  refused_locked: one that
+ * somebody else has locked, naming the process.
  */
 extern int64 load_rows(Oid relid, List *columns, RowSource *source,
 					   bool apply, List **refused);
+extern RefusedRow *refused_locked(Oid relid, const char *id);
 extern RefusedRow *refused_row(const char *id, const ErrorData *error);
 
 #endif							/* SYNC_LOAD_H */

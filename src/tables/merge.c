@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
@@ -30,10 +31,12 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "tables/attempt.h"
+#include "tables/blocker.h"
 #include "tables/guard.h"
 #include "tables/merge.h"
 #include "tables/relation.h"
@@ -477,6 +480,16 @@ merge_lot(void *arg, int first, int last)
 				list_nth(merge->ids, last - 1));
 }
 
+/* Whoever waited for a lock says who has it. */
+static RefusedRow *
+refuse(Oid relid, const char *id, const ErrorData *error)
+{
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
+		blocker_of_row(relid, id) != 0)
+		return refused_locked(relid, id);
+	return refused_row(id, error);
+}
+
 static void
 refuse_id(void *arg, int item, ErrorData *error)
 {
@@ -484,7 +497,8 @@ refuse_id(void *arg, int item, ErrorData *error)
 	MemoryContext old = MemoryContextSwitchTo(merge->caller);
 
 	merge->refused = lappend(merge->refused,
-							 refused_row(list_nth(merge->ids, item), error));
+							 refuse(merge->stage->relid,
+									list_nth(merge->ids, item), error));
 	MemoryContextSwitchTo(old);
 }
 
@@ -518,7 +532,7 @@ depends_on_others(const RefusedRow *row)
 static void
 retry_refused(Merge *merge)
 {
-	Bisection	how = {merge_lot, refuse_id, merge};
+	Bisection	how = {.apply = merge_lot, .refuse = refuse_id, .arg = merge};
 	bool		progress = true;
 
 	while (progress)
@@ -546,14 +560,17 @@ retry_refused(Merge *merge)
 }
 
 static void
-merge_carefully(Merge *merge)
+merge_carefully(Merge *merge, bool contended)
 {
-	Bisection	how = {merge_lot, refuse_id, merge};
+	Bisection	how = {.apply = merge_lot, .refuse = refuse_id, .arg = merge};
+	int			patience = patience_begin();
 	MemoryContext work = CurrentMemoryContext;
 	MemoryContext lot = AllocSetContextCreate(work, "sync ids",
 											  ALLOCSET_DEFAULT_SIZES);
 	char	   *after = pstrdup("");
 
+	if (contended)
+		how.give_up = GetCurrentTimestamp() + ATTEMPT_PATIENCE;
 	/* Ranges of ids are cheap to read when the stage has an index. */
 	stage_index(merge->stage->stage, linitial(merge->stage->columns));
 	for (;;)
@@ -569,6 +586,100 @@ merge_carefully(Merge *merge)
 	MemoryContextSwitchTo(work);
 	MemoryContextDelete(lot);
 	retry_refused(merge);
+	patience_end(patience);
+}
+
+/*
+ * Rows of the table that the stage would write to and that somebody else has
+ * locked.  They leave the stage, to be tried again in a moment; the others need
+ * not wait for them.  A row that is to be deleted needs the stronger lock.
+ */
+static List *
+locked_ids(const Stage *stage, bool deleted, const char *lock)
+{
+	char	   *id = pstrdup(id_of(stage));
+	char	   *table = relation_sql(stage->relid);
+	const char *which = !stage->has_isdeleted ? "true" :
+		deleted ? "s." DELETED_COLUMN " IS TRUE" :
+		"s." DELETED_COLUMN " IS NOT TRUE";
+
+	if (deleted && !stage->has_isdeleted)
+		return NIL;
+	return relation_texts(psprintf("WITH free AS MATERIALIZED (SELECT t.%s FROM %s t"
+								   " JOIN " STAGE " s ON s.%s = t.%s WHERE %s"
+								   " FOR %s OF t SKIP LOCKED)"
+								   " SELECT t.%s FROM %s t JOIN " STAGE " s"
+								   " ON s.%s = t.%s WHERE %s AND NOT EXISTS"
+								   " (SELECT FROM free f WHERE f.%s = t.%s)",
+								   id, table, id, id, which, lock, id, table,
+								   id, id, which, id, id),
+						  0, NULL, NULL);
+}
+
+/* In a subtransaction that is rolled back, so that nothing stays locked. */
+static List *
+find_locked(const Stage *stage)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext context = CurrentMemoryContext;
+	List	   *ids;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	blocker_check_table(stage->relid, RowExclusiveLock);
+	ids = list_concat(locked_ids(stage, false, "NO KEY UPDATE"),
+					  locked_ids(stage, true, "UPDATE"));
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return ids;
+}
+
+static bool
+set_locked_aside(Merge *merge)
+{
+	List	   *ids = find_locked(merge->stage);
+	MemoryContext old = MemoryContextSwitchTo(merge->caller);
+	ListCell   *lc;
+
+	foreach(lc, ids)
+		merge->refused = lappend(merge->refused,
+								 refused_locked(merge->stage->relid,
+												lfirst(lc)));
+	MemoryContextSwitchTo(old);
+	stage_remove(merge->stage->stage, ids);
+	return ids != NIL;
+}
+
+/* How often a whole merge is tried again after it met with others. */
+#define MERGE_TRIES		3
+
+/*
+ * All at once, as it nearly always goes.  A deadlock or a serialization failure
+ * is over when it is told; rows that are locked stand aside; and if it is still
+ * not to be had, something else is locked (a key that another transaction has
+ * inserted, a table that a trigger writes to), and the rows at fault are looked
+ * for one by one.
+ */
+static void
+merge_as_possible(Merge *merge)
+{
+	ErrorData  *error = NULL;
+
+	for (int i = 0; i < MERGE_TRIES; i++)
+	{
+		error = attempt_contended(merge_all, merge);
+		if (error == NULL)
+			return;
+		if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		{
+			if (!set_locked_aside(merge))
+				break;
+		}
+		else if (!is_contention(error))
+			break;
+	}
+	merge_carefully(merge, is_contention(error));
 }
 
 /* Appends what was refused to the caller's list, in the caller's memory. */
@@ -625,8 +736,8 @@ merge_stage(Stage *stage, bool mark, MergeCounts *counts, List **refused)
 	merge.caller = work.caller;
 	prepare_stage(stage);
 	prepare_merge(&merge, stage, mark);
-	if (merge.staged > 0 && attempt(merge_all, &merge) != NULL)
-		merge_carefully(&merge);
+	if (merge.staged > 0)
+		merge_as_possible(&merge);
 	hand_over(&merge, counts, refused);
 	stage_work_end(&work);
 }
@@ -797,8 +908,8 @@ refuse_removal(void *arg, int item, ErrorData *error)
 	MemoryContext old = MemoryContextSwitchTo(removal->caller);
 
 	*removal->refused = lappend(*removal->refused,
-								refused_row(list_nth(removal->ids, item),
-											error));
+								refuse(removal->relid,
+									   list_nth(removal->ids, item), error));
 	removal->nrefused++;
 	MemoryContextSwitchTo(old);
 }
@@ -807,19 +918,24 @@ refuse_removal(void *arg, int item, ErrorData *error)
 static void
 remove_ids(Removal *removal, const char *stamp, MergeCounts *counts)
 {
-	Bisection	how = {remove_lot, refuse_removal, removal};
+	Bisection	how = {.apply = remove_lot, .refuse = refuse_removal, .arg = removal};
 	int			n = list_length(removal->ids);
+	int			patience;
 	char	   *statement = removal_statement(removal->relid, removal->mark,
 											  "ROWS FROM (unnest($1), unnest($2)) AS d (id, moment)");
 
 	if (statement == NULL)
 		return;
+	blocker_check_table(removal->relid, RowExclusiveLock);
 	removal->statement = psprintf("%s AND t." ID_COLUMN " = d.id%s", statement,
 								  stamp == NULL ? "" :
 								  psprintf(" AND (t.%s > d.moment) IS NOT TRUE",
 										   quote_identifier(stamp)));
+	patience = patience_begin();
+	how.give_up = GetCurrentTimestamp() + ATTEMPT_PATIENCE;
 	for (int first = 0; first < n; first += LOT_IDS)
 		bisect(&how, first, Min(first + LOT_IDS, n));
+	patience_end(patience);
 
 	if (removal->mark)
 		counts->updated += removal->done;
@@ -920,7 +1036,7 @@ merge_delete_absent(Stage *stage, TimestampTz before, bool mark,
 		elog(ERROR, "a sweep needs the column of the stamp");
 	stage_work_begin(&work, stage->relid);
 	prepare_stage(stage);
-	if (attempt(sweep_all, &sweep) != NULL)
+	if (attempt_contended(sweep_all, &sweep) != NULL)
 		sweep_carefully(&sweep, counts, refused, work.caller);
 	else if (mark)
 		counts->updated += sweep.done;

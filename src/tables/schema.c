@@ -179,7 +179,8 @@ create_table(const TableSpec *spec)
 		appendStringInfoString(&sql, is_id ? "" : ", ");
 		append_column(&sql, lfirst(lc), is_id);
 	}
-	appendStringInfoChar(&sql, ')');
+	/* Rows of it are updated, and found by an index. */
+	appendStringInfoString(&sql, ") USING heap");
 	relation_run(sql.data);
 	CommandCounterIncrement();
 }

@@ -1,0 +1,29 @@
+/*-------------------------------------------------------------------------
+ *
+ * blocker.h
+ *	  Who holds the lock that something of ours waited for in vain.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SYNC_BLOCKER_H
+#define SYNC_BLOCKER_H
+
+#include "storage/lockdefs.h"
+
+/*
+ * blocker_of_table: the process id of somebody who holds a lock on a table that
+ * conflicts with mode; 0 if nobody does.
+ *
+ * blocker_of_row: the same for the row with this id, which has been locked,
+ * updated or deleted by a transaction that is still open.
+ *
+ * blocker_check_table: ERRCODE_LOCK_NOT_AVAILABLE, naming the process, if a lock
+ * on the table cannot be had at once.  The lock is kept till the transaction ends.
+ */
+extern int	blocker_of_table(Oid relid, LOCKMODE mode);
+extern int	blocker_of_row(Oid relid, const char *id);
+extern void blocker_check_table(Oid relid, LOCKMODE mode);
+
+#endif							/* SYNC_BLOCKER_H */
