@@ -26,8 +26,8 @@ COMMENT ON FOREIGN DATA WRAPPER salesforce IS
 -- Configuration. Rows are written by the functions below, never by hand.
 -- What the worker writes all the time (progress) is kept apart from what
 -- administrators set, so that it need not wait until their transactions end:
--- only where they set progress itself back (sync.set of fields or filter,
--- sync.resume), and then for that row.
+-- only where they set progress itself back (sync.set of fields or filter), and
+-- then for that row.
 --
 
 CREATE TABLE sync.server (
@@ -36,7 +36,8 @@ CREATE TABLE sync.server (
     origin    text NOT NULL,      -- where it was enabled: a restored copy differs
     schema    name NOT NULL,      -- where new tables go
     running   boolean NOT NULL DEFAULT true,    -- sync.start, sync.stop
-    paused    boolean NOT NULL DEFAULT false    -- sync.pause, sync.resume
+    paused    boolean NOT NULL DEFAULT false,   -- sync.pause, sync.resume
+    resumed   timestamptz         -- when last
 );
 
 CREATE TABLE sync.object (
@@ -130,6 +131,7 @@ CREATE TABLE sync.server_progress (
     failures    integer NOT NULL DEFAULT 0,
     retry_at    timestamptz,
     last_error  text,
+    resumed     timestamptz,      -- sync.server.resumed that was followed last
     limit_used  bigint,           -- Sforce-Limit-Info
     limit_max   bigint
 );

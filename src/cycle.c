@@ -137,12 +137,12 @@ record_failure(void *arg)
  * still open.  Then the log alone has it, and it is tried again at once.
  */
 static void
-record_tolerantly(Failure failure)
+record_tolerantly(void (*record) (void *arg), Failure failure)
 {
 	ErrorData  *error;
 
 	step_begin();
-	error = attempt_contended(record_failure, &failure);
+	error = attempt_contended(record, &failure);
 	step_end();
 	if (error)
 		ereport(LOG,
@@ -155,17 +155,18 @@ record_tolerantly(Failure failure)
 static char *
 name_blocker(const SyncObject *object, char *message)
 {
-	int			pid = 0;
+	int			pid;
 
-	if (object && strstr(message, "by process") == NULL)
-	{
-		step_begin();
-		if (get_rel_name(object->relid))
-			pid = blocker_of_table(object->relid, AccessExclusiveLock);
-		step_end();
-	}
-	return pid ? psprintf("%s; process %d has locked table \"%s\" or rows of it",
-						  message, pid, relation_label(object->relid)) : message;
+	if (object == NULL || strstr(message, "by process") != NULL)
+		return message;
+	step_begin();
+	pid = get_rel_name(object->relid) ?
+		blocker_of_table(object->relid, AccessExclusiveLock) : 0;
+	if (pid)
+		message = psprintf("%s; process %d has locked table \"%s\" or rows of it",
+						   message, pid, relation_label(object->relid));
+	step_end();
+	return message;
 }
 
 void
@@ -191,9 +192,34 @@ cycle_failed(const char *server, const SyncObject *object,
 	else
 		retry = retry_at(failures, SERVER_RETRY_MIN, SERVER_RETRY_MAX);
 
-	record_tolerantly((Failure) {server, object, operation,
+	record_tolerantly(record_failure, (Failure) {server, object, operation,
 								 failure_code(error, org), message,
 								 error->hint, retry, failures == 0});
+}
+
+static void
+record_push_failure(void *arg)
+{
+	Failure    *f = (Failure *) arg;
+
+	catalog_failure(f->server, f->object->object, "push", NULL, f->code,
+					f->message, f->hint, NIL);
+}
+
+void
+cycle_note_push_failure(const char *server, const SyncObject *object,
+						const ErrorData *error)
+{
+	char	   *message = error->detail
+		? psprintf("%s: %s", error->message, error->detail)
+		: error->message;
+
+	if (is_contention(error))
+		message = name_blocker(object, message);
+	record_tolerantly(record_push_failure,
+					  (Failure) {server, object, "push",
+								 unpack_sql_state(error->sqlerrcode), message,
+								 error->hint, 0, false});
 }
 
 /*
@@ -465,11 +491,22 @@ ask(Cycle *cycle, List *pulls, Question *questions, int n)
 	}
 }
 
+/*
+ * What is visible now is wanted, which getUpdated cannot tell, answering in
+ * whole minutes: for sync.now, and after a failure, which may have been one of
+ * sync.now.
+ */
+static bool
+is_immediate(const Cycle *cycle, const Pull *pull)
+{
+	return cycle->now || pull->object->failures > 0;
+}
+
 /* Rows will be asked for along with those of other objects. */
 static bool
-asks_rows(const Pull *pull, bool now)
+asks_rows(const Pull *pull, bool immediately)
 {
-	if (now)
+	if (immediately)
 		return true;
 	return pull_has_changes(pull) &&
 		(pull->updated == NULL ||
@@ -505,27 +542,28 @@ ask_everything(Cycle *cycle, List *pulls)
 	int			n = 0;
 	ListCell   *lc;
 
-	if (!cycle->now)
+	foreach(lc, pulls)
 	{
-		foreach(lc, pulls)
+		if (!is_immediate(cycle, (Pull *) lfirst(lc)))
 			n += pull_ask_ids((Pull *) lfirst(lc), ids + n,
 							  org_clock(cycle->org));
-		ask(cycle, pulls, ids, n);
 	}
+	ask(cycle, pulls, ids, n);
 	n = 0;
 	foreach(lc, pulls)
 	{
 		Pull	   *pull = (Pull *) lfirst(lc);
+		bool		immediately = is_immediate(cycle, pull);
 
-		if (!cycle->now && !pull_has_changes(pull) &&
+		if (!immediately && !pull_has_changes(pull) &&
 			!pull->object->has_refused)
 			continue;
 		step_begin();
 		pull->fields = catalog_fields(pull->object);
 		step_end();
-		if (asks_rows(pull, cycle->now))
+		if (asks_rows(pull, immediately))
 			n += pull_ask_rows(pull, rows + n, org_clock(cycle->org),
-							   cycle->now, cycle->org->past_windows_only);
+							   immediately, cycle->org->past_windows_only);
 	}
 	ask(cycle, pulls, rows, n);
 	ask_past(cycle, pulls);

@@ -40,6 +40,9 @@ typedef struct Cycle
  * object, with the time of the next try; the error must have been caught and
  * its transaction ended.
  *
+ * cycle_note_push_failure: the same for what keeps changes of an object from
+ * going out; the sender knows when it tries again.
+ *
  * cycle_concerns_object: false for an error that ends the cycle of all objects,
  * and for cancel and shutdown.
  *
@@ -55,6 +58,9 @@ extern bool cycle_copy(Cycle *cycle, const char *object);
 extern void cycle_failed(const char *server, const SyncObject *object,
 						 const char *operation, int failures,
 						 const struct ErrorData *error, Org *org);
+extern void cycle_note_push_failure(const char *server,
+									const SyncObject *object,
+									const struct ErrorData *error);
 extern bool cycle_concerns_object(const struct ErrorData *error);
 extern void cycle_check_budget(const Cycle *cycle);
 extern int64 cycle_count_calls(Org *org);

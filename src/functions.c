@@ -27,6 +27,7 @@
 #include "tables/capture.h"
 #include "tables/identity.h"
 #include "tables/outbox.h"
+#include "tables/relation.h"
 #include "tables/sql.h"
 #include "wake.h"
 #include "worker.h"
@@ -198,14 +199,14 @@ sync_resume(PG_FUNCTION_ARGS)
 
 	require_enabled(server);
 	sql_begin(&sql);
+	/*
+	 * What the worker writes is left to the worker: the rows would be locked
+	 * until the caller's transaction ends.
+	 */
 	(void) sql_run(&sql, "UPDATE sync.server SET paused = false,"
-				   " running = true, origin = $2, serverid = $3"
-				   " WHERE server = $1",
+				   " running = true, origin = $2, serverid = $3,"
+				   " resumed = clock_timestamp() WHERE server = $1",
 				   "nto", server->name, catalog_origin(), server->serverid);
-	(void) sql_run(&sql, "UPDATE sync.server_progress SET retry_at = NULL,"
-				   " next_cycle = NULL WHERE server = $1", "n", server->name);
-	(void) sql_run(&sql, "UPDATE sync.progress SET retry_at = NULL"
-				   " WHERE server = $1", "n", server->name);
 	sql_end(&sql);
 	worker_wake_at_commit(server->serverid, true);
 	PG_RETURN_VOID();
@@ -375,6 +376,48 @@ return_log(RowsOut *out, int64 run)
 				 errhint("The server log says why.")));
 }
 
+/* A lock with which this transaction would keep the cycle from writing. */
+static bool
+holds_table_lock(Oid relid)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	for (LOCKMODE mode = ShareLock; mode <= AccessExclusiveLock; mode++)
+	{
+		if (lock_held_by_me(&tag, mode))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The cycle would wait for what this transaction has locked, and this one waits
+ * for the cycle.
+ */
+static void
+check_nothing_locked(const char *server)
+{
+	ListCell   *lc;
+
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("sync.now cannot run in a transaction that has written something or locked rows"),
+				 errhint("Commit first.")));
+	foreach(lc, catalog_objects(server))
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+
+		if (holds_table_lock(object->relid))
+			ereport(ERROR,
+					(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+					 errmsg("sync.now cannot run in a transaction that has locked table \"%s\"",
+							relation_label(object->relid)),
+					 errhint("Commit first.")));
+	}
+}
+
 /*
  * sync.now(server name, object text) returns setof sync.log
  *
@@ -389,17 +432,9 @@ sync_now(PG_FUNCTION_ARGS)
 	SyncServer *known = catalog_server_by_oid(server->serverid);
 	WorkerArgs	args = {0};
 
-	/*
-	 * The cycle would wait for what this transaction has locked, and this one
-	 * waits for the cycle.
-	 */
-	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("sync.now cannot run in a transaction that has written something"),
-				 errhint("Commit first.")));
 	if (known)
 		server->name = known->name;
+	check_nothing_locked(server->name);
 	require_enabled(server);
 	args.task = WORKER_NOW;
 	args.serverid = server->serverid;

@@ -30,6 +30,7 @@
 
 #include "push.h"
 #include "step.h"
+#include "tables/attempt.h"
 #include "tables/capture.h"
 #include "tables/identity.h"
 
@@ -45,6 +46,22 @@ int			push_answer_wait = 120;
 
 /* Ids that are given, and rows that refused to take them, are tried again. */
 #define REPLACE_RETRY		(10 * USECS_PER_SEC)
+
+/* What somebody has locked is tried again soon. */
+#define LOCKED_RETRY		(2 * USECS_PER_SEC)
+
+/*
+ * Objects of which nothing can go out for now, for a reason that lies here: a
+ * user has the table locked, has changed it, and the like.  Others go on.  Kept
+ * for the life of the process, since a run is short.
+ */
+typedef struct StuckObject
+{
+	Oid			relid;
+	TimestampTz until;
+} StuckObject;
+
+static List *stuck_objects = NIL;	/* of StuckObject *, in TopMemoryContext */
 
 /*
  * Nothing of these is to be sent.  What waits for one that Salesforce will never
@@ -171,10 +188,14 @@ replace_ids(Push *push)
 	{
 		RefusedRow *row = (RefusedRow *) lfirst(lc);
 
+		bool		locked = strcmp(row->sqlstate, "55P03") == 0;
+
+		push->ids_locked |= locked;
 		catalog_failure(push->server, NULL, "replace", row->id, row->sqlstate,
 						row->detail
 						? psprintf("%s (%s)", row->message, row->detail)
-						: row->message,
+						: row->message, locked ?
+						"The record exists in Salesforce; its row here takes its id as soon as it is free." :
 						"The record exists in Salesforce; its row here cannot take its id yet. Declare foreign keys to synced tables ON UPDATE CASCADE.",
 						NIL);
 	}
@@ -285,15 +306,32 @@ defer_waiting(List *waiting)
 	step_end();
 }
 
+/* The tables that are stuck, as numbers. */
+static int64 *
+stuck_numbers(int *n)
+{
+	int64	   *numbers = palloc(sizeof(int64) *
+								 Max(list_length(stuck_objects), 1));
+	ListCell   *lc;
+
+	*n = 0;
+	foreach(lc, stuck_objects)
+		numbers[(*n)++] = ((StuckObject *) lfirst(lc))->relid;
+	return numbers;
+}
+
 static List *
 take_changes(Push *push)
 {
 	List	   *changes;
+	int			nstuck;
+	int64	   *stuck = stuck_numbers(&nstuck);
 
 	step_begin();
 	if (push->gave_ids)
 		outbox_undefer(push->server);
-	changes = outbox_take(push->server, ROUND_ROWS);
+	changes = outbox_take(push->server, push->only, stuck,
+						  OidIsValid(push->only) ? 0 : nstuck, ROUND_ROWS);
 	step_end();
 	push->gave_ids = false;
 	return changes;
@@ -381,6 +419,195 @@ run_is_long(const Push *push)
 	return GetCurrentTimestamp() - push->started > RUN_TIME;
 }
 
+static void
+push_rounds(Push *push)
+{
+	while (guarded(push, push_round) && !run_is_long(push))
+		;
+}
+
+static void
+give_ids(Push *push)
+{
+	push->ids_left = replace_ids(push);
+}
+
+/*
+ * Whether an error concerns what is here, rather than the org, the login, the
+ * allowance, the connection, or an interrupt.
+ */
+static bool
+is_local(const ErrorData *error)
+{
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case ERRCODE_FDW_ERROR:
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+			return false;
+		default:
+			return true;
+	}
+}
+
+/* NULL, or the local error that the work failed with. */
+static ErrorData *
+try_locally(Push *push, void (*work) (Push *push))
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ErrorData  *volatile error = NULL;
+
+	PG_TRY();
+	{
+		work(push);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(push->context);
+		error = CopyErrorData();
+		if (!is_local(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		step_abort();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	return error;
+}
+
+static StuckObject *
+find_stuck(Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, stuck_objects)
+	{
+		StuckObject *stuck = (StuckObject *) lfirst(lc);
+
+		if (stuck->relid == relid)
+			return stuck;
+	}
+	return NULL;
+}
+
+static void
+forget_stuck(Oid relid)
+{
+	StuckObject *stuck = find_stuck(relid);
+
+	if (stuck == NULL)
+		return;
+	stuck_objects = list_delete_ptr(stuck_objects, stuck);
+	pfree(stuck);
+}
+
+static void
+note_stuck(Push *push, Oid relid, const ErrorData *error)
+{
+	StuckObject *stuck = find_stuck(relid);
+	MemoryContext old;
+
+	if (stuck == NULL)
+	{
+		old = MemoryContextSwitchTo(TopMemoryContext);
+		stuck = palloc0(sizeof(StuckObject));
+		stuck->relid = relid;
+		stuck_objects = lappend(stuck_objects, stuck);
+		MemoryContextSwitchTo(old);
+	}
+	stuck->until = GetCurrentTimestamp() +
+		(is_contention(error) ? LOCKED_RETRY : STUCK_RETRY);
+}
+
+/* The rounds of one table, whose errors are its own. */
+static void
+push_object_alone(Push *push, SyncObject *object)
+{
+	ErrorData  *error;
+	PushObject	target = {.object = object};
+
+	push->only = object->relid;
+	error = try_locally(push, push_rounds);
+	push->only = InvalidOid;
+	if (error == NULL)
+	{
+		forget_stuck(object->relid);
+		push_note_recovery(push, &target);
+		return;
+	}
+	note_stuck(push, object->relid, error);
+	api_clear_error(push->org->api);
+	cycle_note_push_failure(push->server, object, error);
+}
+
+/* Objects that are stuck and are to be tried again; with all, the others too. */
+static void
+push_by_object(Push *push, bool all)
+{
+	List	   *objects;
+	ListCell   *lc;
+
+	step_begin();
+	objects = catalog_objects(push->server);
+	step_end();
+	foreach(lc, objects)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+		StuckObject *stuck = find_stuck(object->relid);
+
+		if (object->direction != DIRECTION_FROM &&
+			(stuck ? stuck->until <= GetCurrentTimestamp() : all))
+			push_object_alone(push, object);
+	}
+}
+
+/* When the next of those that are stuck is to be tried; 0 = none is. */
+static TimestampTz
+next_stuck(void)
+{
+	TimestampTz next = 0;
+	ListCell   *lc;
+
+	foreach(lc, stuck_objects)
+	{
+		TimestampTz until = ((StuckObject *) lfirst(lc))->until;
+
+		next = next ? Min(next, until) : until;
+	}
+	return next;
+}
+
+/*
+ * All objects together, as parents and children go; if something here is in
+ * the way, each by itself, to find out whose it is.
+ */
+static TimestampTz
+send_everything(Push *push)
+{
+	TimestampTz again;
+	ErrorData  *error;
+
+	resolve_doubts(push);
+	(void) try_locally(push, give_ids);
+	error = try_locally(push, push_rounds);
+	push_by_object(push, error != NULL);
+	again = next_doubts(push);
+	push->ids_locked = false;
+	error = try_locally(push, give_ids);
+	if (error != NULL || push->ids_left > 0)
+	{
+		TimestampTz then = GetCurrentTimestamp() +
+			(error != NULL || push->ids_locked ? LOCKED_RETRY : REPLACE_RETRY);
+
+		again = again ? Min(again, then) : then;
+	}
+	if (next_stuck() != 0)
+		again = again ? Min(again, next_stuck()) : next_stuck();
+	return again;
+}
+
 TimestampTz
 push_run(Cycle *cycle)
 {
@@ -409,13 +636,7 @@ push_run(Cycle *cycle)
 	pgstat_report_activity(STATE_RUNNING, "pushing changes");
 	PG_TRY();
 	{
-		resolve_doubts(push);
-		(void) replace_ids(push);
-		while (guarded(push, push_round) && !run_is_long(push))
-			;
-		again = next_doubts(push);
-		if (replace_ids(push) > 0 && again == 0)
-			again = GetCurrentTimestamp() + REPLACE_RETRY;
+		again = send_everything(push);
 	}
 	PG_FINALLY();
 	{

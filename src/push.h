@@ -59,6 +59,10 @@ typedef struct Push
 	int64		calls;			/* that stand in the log */
 	bool		evolved;		/* the org's schema was looked at in this run */
 	bool		gave_ids;		/* rows that waited for them can go now */
+	int			ids_left;		/* so many that could not take theirs */
+	bool		ids_locked;		/* rows that are to take them are locked */
+	Oid			only;			/* rounds of this table alone; 0 = of all but
+								 * those that are stuck */
 } Push;
 
 /*

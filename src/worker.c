@@ -49,8 +49,10 @@
 #include "pull.h"
 #include "push.h"
 #include "step.h"
+#include "tables/attempt.h"
 #include "tables/catalog.h"
 #include "tables/outbox.h"
+#include "wake.h"
 #include "worker.h"
 
 int			worker_max_copiers = 2;
@@ -269,7 +271,10 @@ record_caught(const SyncServer *server, Org *org, MemoryContext caller)
 	EmitErrorReport();
 	FlushErrorState();
 	step_abort();
-	cycle_failed(server->name, NULL, "cycle", server->failures, error, org);
+	/* Somebody has a row of ours locked: the org has nothing to do with it. */
+	if (!is_contention(error))
+		cycle_failed(server->name, NULL, "cycle", server->failures, error,
+					 org);
 	if (org)
 		(void) cycle_count_calls(org);
 	return error;
@@ -289,7 +294,8 @@ guarded(ServerWorker *w, ServerTask task)
 	}
 	PG_CATCH();
 	{
-		(void) record_caught(w->server, w->org, caller);
+		if (is_contention(record_caught(w->server, w->org, caller)))
+			w->push_again = GetCurrentTimestamp() + USECS_PER_SEC;
 		close_org(w);
 		step_begin();
 		if (w->failed_with)
@@ -566,6 +572,15 @@ forgive_altered(ServerWorker *w)
 		pfree(present);
 }
 
+/* In an attempt: an object's progress may be locked by sync.set. */
+static void
+follow_resume(void *arg)
+{
+	ServerWorker *w = (ServerWorker *) arg;
+
+	(void) catalog_follow_resume(w->server->name);
+}
+
 /* The server's row, after renames and restores were followed. */
 static void
 read_server(ServerWorker *w)
@@ -579,6 +594,8 @@ read_server(ServerWorker *w)
 		w->reconciled = now;
 	}
 	w->server = catalog_server_by_oid(w->serverid);
+	if (w->server && attempt_contended(follow_resume, w) == NULL)
+		w->server = catalog_server_by_oid(w->serverid);
 	forgive_altered(w);
 	step_end();
 }
@@ -857,6 +874,11 @@ now_once(const WorkerArgs *args)
 	PG_END_TRY();
 	if (cycle.org)
 		(void) cycle_count_calls(cycle.org);
+
+	/* What could not be done now may be due before the worker would look. */
+	step_begin();
+	worker_wake_at_commit(args->serverid, false);
+	step_end();
 }
 
 /* Starts a worker for each server of this database that should have one. */

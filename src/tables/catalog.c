@@ -514,6 +514,26 @@ catalog_server_recovered(const char *server)
 	catalog_steps_recovered(server, NULL, false);
 }
 
+bool
+catalog_follow_resume(const char *server)
+{
+	SqlScope	sql;
+	bool		resumed;
+
+	sql_begin(&sql);
+	resumed = sql_run(&sql,
+					  "UPDATE sync.server_progress p SET resumed = s.resumed,"
+					  " retry_at = NULL, next_cycle = NULL FROM sync.server s"
+					  " WHERE s.server = $1 AND p.server = s.server"
+					  " AND s.resumed IS DISTINCT FROM p.resumed",
+					  "n", server) > 0;
+	if (resumed)
+		(void) sql_run(&sql, "UPDATE sync.progress SET retry_at = NULL"
+					   " WHERE server = $1", "n", server);
+	sql_end(&sql);
+	return resumed;
+}
+
 /* What the org allows in a day, as seen last; 0 = never seen. */
 int64
 catalog_limit_max(const char *server)

@@ -163,9 +163,13 @@ extern void catalog_add_fields(const SyncObject *object, List *fields);
 extern void catalog_changed(void);
 extern void catalog_remove_field(const SyncObject *object, const char *field);
 
-/* Progress of a server */
+/*
+ * Progress of a server.  catalog_follow_resume: after sync.resume the waiting
+ * after failures is over; returns whether there was one since the last time.
+ */
 extern void catalog_cycle_at_once(const char *server);
 extern void catalog_cycle_done(const char *server, TimestampTz next_cycle);
+extern bool catalog_follow_resume(const char *server);
 extern void catalog_server_recovered(const char *server);
 extern int64 catalog_limit_max(const char *server);
 extern void catalog_server_failed(const char *server, TimestampTz retry_at,

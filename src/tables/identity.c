@@ -11,9 +11,11 @@
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 
 #include "tables/attempt.h"
 #include "tables/guard.h"
@@ -231,6 +233,19 @@ refuse_row(void *arg, int item, ErrorData *error)
 	MemoryContextSwitchTo(old);
 }
 
+/* The failure is about the record, whose id the row is to take. */
+static void
+refuse_locked(Replacement *r, int item)
+{
+	MemoryContext old = MemoryContextSwitchTo(r->caller);
+	const Waiting *row = &r->rows[item];
+	RefusedRow *refused = refused_locked(row->relid, row->provisional);
+
+	refused->id = pstrdup(row->id);
+	*r->refused = lappend(*r->refused, refused);
+	MemoryContextSwitchTo(old);
+}
+
 static List *
 read_references(const char *server)
 {
@@ -333,10 +348,11 @@ identity_replace(const char *server, List **refused)
 	Bisection	how = {.apply = apply_range, .refuse = refuse_row, .arg = &r};
 	int			n = read_waiting(server, &r.rows);
 	int			first = 0;
-	int			left = 0;
+	int			patience;
 
 	if (n == 0)
 		return 0;
+	patience = patience_begin();
 	r.server = server;
 	r.refused = refused;
 	r.caller = CurrentMemoryContext;
@@ -348,13 +364,18 @@ identity_replace(const char *server, List **refused)
 
 		while (last < n && r.rows[last].relid == r.rows[first].relid)
 			last++;
-		locked = part_locked(r.rows, first, last);
-		left += last - locked;
+		locked = first;
+		if (ConditionalLockRelationOid(r.rows[first].relid, RowExclusiveLock))
+			locked = part_locked(r.rows, first, last);
+		for (int i = locked; i < last; i++)
+			refuse_locked(&r, i);
+		how.give_up = GetCurrentTimestamp() + ATTEMPT_PATIENCE;
 		if (locked > first)
 			bisect(&how, first, locked);
 		first = last;
 	}
-	return left + list_length(*refused);
+	patience_end(patience);
+	return list_length(*refused);
 }
 
 bool

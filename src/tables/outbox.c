@@ -145,7 +145,8 @@ drop_last_row(List *changes)
 }
 
 List *
-outbox_take(const char *server, int max_changes)
+outbox_take(const char *server, Oid only, const int64 *except, int nexcept,
+			int max_changes)
 {
 	SqlScope	sql;
 	List	   *changes;
@@ -162,12 +163,15 @@ outbox_take(const char *server, int max_changes)
 								   " (SELECT o.relation FROM sync.object o"
 								   " JOIN sync.server s USING (server)"
 								   " WHERE o.server = $1 AND o.enabled"
-								   " AND NOT s.paused)"
+								   " AND NOT s.paused"
+								   " AND ($3 = 0::pg_catalog.oid OR o.relation = $3)"
+								   " AND NOT (o.relation::pg_catalog.oid::pg_catalog.int8 = ANY ($4)))"
 								   " WINDOW w AS (PARTITION BY c.relation, c.id)) AS c"
 								   " WHERE c.first IS NOT NULL AND NOT c.sent"
 								   " AND NOT " HAS_ID_TO_COME
 								   " ORDER BY c.first, c.seq LIMIT $2",
-								   "ni", server, max_changes));
+								   "nioS", server, max_changes, only, except,
+								   nexcept));
 	sql_end(&sql);
 	if (list_length(changes) == max_changes)
 		changes = drop_last_row(changes);

@@ -38,7 +38,8 @@ typedef struct OutboxChange
  * rows first, those of a row together and in the order in which they were
  * captured.  Rows with a change in an open attempt are not due, nor are those
  * that wait for their id; refused changes come along with later ones of their
- * row.  None while the server is paused.
+ * row.  None while the server is paused.  only: of one table (0: of all);
+ * except: not of these.
  * outbox_of_attempt: the changes that were sent with it.
  * outbox_of_rows: changes of rows that stand in the stage; outbox_of_ids: of
  * rows with these ids; outbox_change: one, unless it has been sent; NULL
@@ -49,7 +50,8 @@ typedef struct OutboxChange
 extern bool outbox_is_due(const char *server);
 extern TimestampTz outbox_next(const char *server);
 extern bool outbox_is_prepared(void);
-extern List *outbox_take(const char *server, int max_changes);
+extern List *outbox_take(const char *server, Oid only, const int64 *except,
+						 int nexcept, int max_changes);
 extern List *outbox_of_attempt(int64 attempt);
 extern List *outbox_of_rows(Oid relid, Oid stage);
 extern List *outbox_of_ids(Oid relid, List *ids);
