@@ -683,6 +683,23 @@ unfillable_columns(Oid relid, List *columns)
 	return found;
 }
 
+/* The owner, as whom all is read and written, would not see all rows. */
+static bool
+forces_row_security(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		forces = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_class class = (Form_pg_class) GETSTRUCT(tuple);
+
+		forces = class->relrowsecurity && class->relforcerowsecurity;
+		ReleaseSysCache(tuple);
+	}
+	return forces;
+}
+
 List *
 schema_differences(Oid relid, List *columns)
 {
@@ -706,6 +723,10 @@ schema_differences(Oid relid, List *columns)
 			differences = lappend(differences, difference);
 	}
 	differences = list_concat(differences, unfillable_columns(relid, columns));
+	if (forces_row_security(relid))
+		differences = lappend(differences,
+							  psprintf("Row-level security is forced on its owner, who writes the rows: ALTER TABLE %s NO FORCE ROW LEVEL SECURITY.",
+									   relation_sql(relid)));
 	owner_end(&state);
 	return differences;
 }
