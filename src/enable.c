@@ -163,12 +163,11 @@ disabled_table(const ServerOptions *server, const char *object)
 	sql_begin(&sql);
 	if (sql_run(&sql,
 				"SELECT o.relation::pg_catalog.oid FROM sync.object o"
-				" JOIN pg_catalog.pg_class c ON c.oid = o.relation"
 				" WHERE o.server = $1 AND o.object = $2 AND NOT o.enabled",
 				"nt", server->name, object) > 0)
 		relid = (Oid) sql_int(&sql, 0, 1);
 	sql_end(&sql);
-	return relid;
+	return get_rel_name(relid) != NULL ? relid : InvalidOid;
 }
 
 /*

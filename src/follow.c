@@ -22,72 +22,140 @@
 PG_FUNCTION_INFO_V1(sync_dropped);
 PG_FUNCTION_INFO_V1(sync_altered);
 
-/* Tables of servers that are no more become ordinary ones. */
-static void
-release_tables(void)
+/*
+ * What a command has dropped, by its own word.  A table that a look into
+ * pg_class does not find may only be hidden from us (other extensions do that
+ * with the parts of their tables), and its changes wait for Salesforce.
+ */
+static List *
+dropped_oids(const char *class, bool columns)
 {
 	SqlScope	sql;
-	List	   *relids = NIL;
+	List	   *oids = NIL;
 	uint64		n;
-	ListCell   *lc;
 
 	sql_begin(&sql);
 	n = sql_run(&sql,
-				"SELECT o.relation::pg_catalog.oid FROM sync.object o"
-				" JOIN sync.server s USING (server)"
-				" JOIN pg_catalog.pg_class c ON c.oid = o.relation"
-				" WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server f"
-				" WHERE f.srvname = s.server OR f.oid = s.serverid)", "");
+				"SELECT d.objid"
+				" FROM pg_catalog.pg_event_trigger_dropped_objects() d"
+				" WHERE d.classid = $1::pg_catalog.text::pg_catalog.regclass"
+				" AND (d.objsubid <> 0) = $2", "tb", class, columns);
 	MemoryContextSwitchTo(sql.caller);
 	for (uint64 i = 0; i < n; i++)
-		relids = lappend_oid(relids, (Oid) sql_int(&sql, i, 1));
+		oids = lappend_oid(oids, (Oid) sql_int(&sql, i, 1));
 	sql_end(&sql);
-	foreach(lc, relids)
-		schema_release(lfirst_oid(lc));
+	return oids;
+}
+
+/* As what SQL parameters can be. */
+static int64 *
+numbers_of(List *oids)
+{
+	int64	   *numbers = palloc(sizeof(int64) * Max(list_length(oids), 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, oids)
+		numbers[n++] = lfirst_oid(lc);
+	return numbers;
+}
+
+/* Tables of a server that is no more become ordinary ones. */
+static void
+release_tables(List *servers)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, servers)
+	{
+		SyncServer *server = catalog_server_by_oid(lfirst_oid(lc));
+
+		if (server == NULL)
+			continue;
+		foreach(lc2, catalog_objects(server->name))
+		{
+			SyncObject *object = (SyncObject *) lfirst(lc2);
+
+			if (get_rel_name(object->relid) != NULL)
+				schema_release(object->relid);
+		}
+	}
 }
 
 /*
- * Event trigger on sql_drop: what no longer exists is no longer synced.
+ * Objects whose tables were dropped, with all that waits in them; false if there
+ * were none among them.
+ */
+static bool
+forget_tables(List *relids)
+{
+	SqlScope	sql;
+	bool		found;
+	int64	   *numbers = numbers_of(relids);
+	int			n = list_length(relids);
+
+#define DROPPED_TABLE \
+	"(SELECT o.server, o.object FROM sync.object o" \
+	" WHERE o.relation::pg_catalog.oid::pg_catalog.int8 = ANY ($1))"
+	sql_begin(&sql);
+	(void) sql_run(&sql, "DELETE FROM sync.failures"
+				   " WHERE (server, object) IN " DROPPED_TABLE, "S", numbers, n);
+	(void) sql_run(&sql, "DELETE FROM sync.change c"
+				   " WHERE c.relation::pg_catalog.oid::pg_catalog.int8 = ANY ($1)",
+				   "S", numbers, n);
+	found = sql_run(&sql, "DELETE FROM sync.object o"
+					" WHERE o.relation::pg_catalog.oid::pg_catalog.int8 = ANY ($1)",
+					"S", numbers, n) > 0;
+	sql_end(&sql);
+	return found;
+}
+
+/* Servers that were dropped, and what is known of them. */
+static void
+forget_servers(List *oids)
+{
+	static const char *const tables[] = {"failures", "log", "conflicts",
+	"calls", "server"};
+	SqlScope	sql;
+	int64	   *numbers = numbers_of(oids);
+
+	sql_begin(&sql);
+	(void) sql_run(&sql, "DELETE FROM sync.change c USING sync.object o"
+				   " JOIN sync.server s USING (server)"
+				   " WHERE c.relation = o.relation"
+				   " AND s.serverid::pg_catalog.int8 = ANY ($1)",
+				   "S", numbers, list_length(oids));
+	for (size_t i = 0; i < lengthof(tables); i++)
+		(void) sql_run(&sql,
+					   psprintf("DELETE FROM sync.%s WHERE server IN"
+								" (SELECT s.server FROM sync.server s"
+								" WHERE s.serverid::pg_catalog.int8 = ANY ($1))",
+								tables[i]),
+					   "S", numbers, list_length(oids));
+	sql_end(&sql);
+}
+
+/*
+ * Event trigger on sql_drop: what was dropped is no longer synced.
  */
 Datum
 sync_dropped(PG_FUNCTION_ARGS)
 {
-	SqlScope	sql;
+	List	   *servers;
+	List	   *relids;
+	bool		changed;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		elog(ERROR, "not fired by event trigger manager");
-	release_tables();
-	sql_begin(&sql);
-	(void) sql_run(&sql,
-				   "DELETE FROM sync.object o"
-				   " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c"
-				   " WHERE c.oid = o.relation)", "");
-	(void) sql_run(&sql,
-				   "DELETE FROM sync.server s"
-				   " WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_foreign_server f"
-				   " WHERE f.srvname = s.server OR f.oid = s.serverid)", "");
-	(void) sql_run(&sql,
-				   "DELETE FROM sync.failures f WHERE object IS NOT NULL"
-				   " AND NOT EXISTS (SELECT FROM sync.object o"
-				   " WHERE o.server = f.server AND o.object = f.object)", "");
-	(void) sql_run(&sql,
-				   "DELETE FROM sync.failures f"
-				   " WHERE NOT EXISTS (SELECT FROM sync.server s"
-				   " WHERE s.server = f.server)", "");
-	(void) sql_run(&sql,
-				   "DELETE FROM sync.log l"
-				   " WHERE NOT EXISTS (SELECT FROM sync.server s"
-				   " WHERE s.server = l.server)", "");
-	(void) sql_run(&sql,
-				   "DELETE FROM sync.change c"
-				   " WHERE NOT EXISTS (SELECT FROM sync.object o"
-				   " WHERE o.relation = c.relation)", "");
-	(void) sql_run(&sql,
-				   "DELETE FROM sync.conflicts c"
-				   " WHERE NOT EXISTS (SELECT FROM sync.server s"
-				   " WHERE s.server = c.server)", "");
-	sql_end(&sql);
-	catalog_changed();
+	servers = dropped_oids("pg_catalog.pg_foreign_server", false);
+	relids = dropped_oids("pg_catalog.pg_class", false);
+	release_tables(servers);
+	changed = relids != NIL && forget_tables(relids);
+	if (servers != NIL)
+		forget_servers(servers);
+	if (changed || servers != NIL)
+		catalog_changed();
 	PG_RETURN_NULL();
 }
 
