@@ -76,6 +76,7 @@ OBJS = \
 	src/tables/incoming.o \
 	src/tables/identity.o \
 	src/tables/guard.o \
+	src/tables/watch.o \
 	src/tables/writer.o
 
 # Only what is marked PGDLLEXPORT leaves the module: before PostgreSQL 16 any

@@ -113,6 +113,7 @@ CREATE TABLE sync.progress (
     described     timestamptz,
     described_fully timestamptz,
     describe_tag  text,           -- Last-Modified of the last describe
+    unguarded     text,           -- which triggers the table lacks
     failures      integer NOT NULL DEFAULT 0,
     retry_at      timestamptz,
     last_error    text,
@@ -387,6 +388,14 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION sync.disable(name, text, boolean) IS
 'Stops syncing an object, or all of a server. The table stays, and becomes an ordinary one, unless drop_table. Changes that wait stay with it, for sync.enable. The caller must own the server.';
 
+CREATE FUNCTION sync.guard(server name, object text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'sync_guard'
+LANGUAGE C STRICT VOLATILE;
+
+COMMENT ON FUNCTION sync.guard(name, text) IS
+'Puts the triggers of a synced table back that were dropped or switched off (state unguarded). What was written meanwhile was not captured: sync.set(server, object, ''where'', its value) reads all rows again. Errors: lock_not_available if the table is in use for three seconds. The caller must own the server.';
+
 CREATE FUNCTION sync.pause(server name)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_pause'
@@ -522,6 +531,7 @@ SELECT o.server,
            WHEN s.paused OR NOT s.running THEN 'paused'
            WHEN sp.failures > 0 THEN 'stalled'
            WHEN p.failures > 0 THEN 'failing'
+           WHEN p.unguarded IS NOT NULL THEN 'unguarded'
            WHEN p.state = 'copying' AND p.job_records > 0 THEN
                'copying ' || least(floor(100.0 * p.rows / p.job_records), 100) || ' %'
            WHEN p.state = 'copying' THEN 'copying'
@@ -540,7 +550,7 @@ SELECT o.server,
        (SELECT count(*) FROM sync.failures f
          WHERE f.server = o.server AND f.object = o.object
            AND f.record IS NOT NULL) AS refused,
-       coalesce(sp.last_error, p.last_error) AS last_error
+       coalesce(sp.last_error, p.last_error, p.unguarded) AS last_error
   FROM sync.object o
   JOIN sync.server s USING (server)
   JOIN sync.server_progress sp USING (server)
@@ -548,7 +558,7 @@ SELECT o.server,
  ORDER BY o.server, o.object;
 
 COMMENT ON VIEW sync.status IS
-'How each object stands. state: new, copying n %, live, paused, stalled (the server as a whole cannot be reached or refuses), failing (this object alone), disabled. lag: how long ago the last pull that succeeded began.';
+'How each object stands. state: new, copying n %, live, paused, stalled (the server as a whole cannot be reached or refuses), failing (this object alone), unguarded (its table lacks triggers of the sync''s: see sync.guard), disabled. lag: how long ago the last pull that succeeded began.';
 COMMENT ON TABLE sync.log IS
 'What was done: each row one operation (copy, pull, push, schema; ask: the questions that all objects share; cycle: one that failed as a whole) with its counts. Rows of one cycle have the same run. Kept for keep_log.';
 COMMENT ON TABLE sync.failures IS

@@ -30,6 +30,7 @@
 #include "rows.h"
 #include "salesforce/describe.h"
 #include "tables/attempt.h"
+#include "tables/watch.h"
 #include "worker.h"
 
 PG_FUNCTION_INFO_V1(sync_check);
@@ -243,6 +244,7 @@ check_table(Check *check, const char *item)
 	SyncObject *object = catalog_object(check->server->name, check->object);
 	List	   *columns = NIL;
 	List	   *differences;
+	char	   *unguarded;
 	ListCell   *lc;
 
 	/* Disabled while the org was asked. */
@@ -250,6 +252,14 @@ check_table(Check *check, const char *item)
 		return;
 	foreach(lc, catalog_fields(object))
 		columns = lappend(columns, mapping_column(lfirst(lc), NULL));
+	unguarded = watch_missing(object->relid,
+							  object->direction != DIRECTION_FROM,
+							  object->state == STATE_LIVE);
+	if (unguarded)
+		report(check, item, "error",
+			   psprintf("writes are not seen: %s", unguarded),
+			   psprintf("SELECT sync.guard('%s', '%s') puts it back.",
+						object->server, object->object));
 	differences = schema_differences(object->relid, columns);
 	foreach(lc, differences)
 		report(check, item, "error", (char *) lfirst(lc),

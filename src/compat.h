@@ -13,6 +13,7 @@
 
 #include "access/relation.h"
 #include "catalog/dependency.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_foreign_server.h"
 #include "commands/copy.h"
 #include "commands/defrem.h"
@@ -161,6 +162,17 @@ create_wait_event_set(MemoryContext context, int nevents)
 	return CreateWaitEventSet(NULL, nevents);
 #else
 	return CreateWaitEventSet(context, nevents);
+#endif
+}
+
+/* 14 takes an object that is gone. */
+static inline char *
+object_description(const ObjectAddress *object)
+{
+#if PG_VERSION_NUM >= 140000
+	return getObjectDescription(object, false);
+#else
+	return getObjectDescription(object);
 #endif
 }
 

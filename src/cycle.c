@@ -31,6 +31,7 @@
 #include "tables/attempt.h"
 #include "tables/blocker.h"
 #include "tables/relation.h"
+#include "tables/watch.h"
 
 /* Back-off of a failing object and of a failing server. */
 #define OBJECT_RETRY_MIN	(15 * USECS_PER_SEC)
@@ -420,6 +421,29 @@ is_still_locked(const Cycle *cycle, const SyncObject *object)
 	return true;
 }
 
+/* In an attempt: the owner may be altering the table just now. */
+static void
+look_at_guard(void *arg)
+{
+	SyncObject *object = (SyncObject *) arg;
+	bool		takes_writes = object->direction != DIRECTION_FROM;
+	char	   *missing;
+
+	if (get_rel_name(object->relid) == NULL)
+		return;
+	watch_complete(object->relid, takes_writes);
+	missing = watch_missing(object->relid, takes_writes,
+							object->state == STATE_LIVE);
+	if (missing == NULL && object->unguarded == NULL)
+		return;
+	if (missing && object->unguarded &&
+		strcmp(missing, object->unguarded) == 0)
+		return;
+	if (missing && object->unguarded == NULL)
+		catalog_notify("unguarded", object->server, object->object, NULL);
+	catalog_unguarded(object, missing);
+}
+
 /* Locks the object against other processes of sync that write to it. */
 static bool
 lock_object(const Cycle *cycle, const SyncObject *object)
@@ -454,7 +478,10 @@ choose_objects(Cycle *cycle, const char *only)
 		object = catalog_object(server, object->object);
 		if (object && is_wanted(cycle, object, only) &&
 			!is_still_locked(cycle, object))
+		{
+			(void) attempt_contended(look_at_guard, object);
 			chosen = lappend(chosen, object);
+		}
 		step_end();
 	}
 	return chosen;

@@ -33,6 +33,7 @@
 #include "worker.h"
 
 PG_FUNCTION_INFO_V1(sync_disable);
+PG_FUNCTION_INFO_V1(sync_guard);
 PG_FUNCTION_INFO_V1(sync_pause);
 PG_FUNCTION_INFO_V1(sync_resume);
 PG_FUNCTION_INFO_V1(sync_start);
@@ -152,6 +153,22 @@ sync_disable(PG_FUNCTION_ARGS)
 	foreach(lc, objects)
 		forget_object((SyncObject *) lfirst(lc), drop_table);
 	worker_wake_at_commit(server->serverid, false);
+	PG_RETURN_VOID();
+}
+
+/*
+ * sync.guard(server name, object text) returns void
+ */
+Datum
+sync_guard(PG_FUNCTION_ARGS)
+{
+	ServerOptions *server = own_server(fcinfo);
+	SyncObject *object = synced_object(server, text_arg(fcinfo, 1));
+
+	schema_guard(object->relid, object->direction != DIRECTION_FROM,
+				 object->state == STATE_LIVE);
+	catalog_unguarded(object, NULL);
+	catalog_changed();
 	PG_RETURN_VOID();
 }
 

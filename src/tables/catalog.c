@@ -135,11 +135,13 @@ catalog_servers(void)
 	" o.direction, o.conflict, o.external_id, o.push_deletes," \
 	" o.unmodified_since, s.serverid, p.described_fully, p.last_synced," \
 	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
-	" AND f.object = o.object AND f.record IS NULL AND f.operation <> 'push')," \
+	" AND f.object = o.object AND f.record IS NULL" \
+	" AND f.operation NOT IN ('push', 'guard'))," \
 	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
 	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')," \
 	" p.rereads, (SELECT min(" ROW_DUE ") FROM sync.failures f" \
-	" WHERE f.server = o.server AND f.object = o.object AND " IS_ROW_SOON ")" \
+	" WHERE f.server = o.server AND f.object = o.object AND " IS_ROW_SOON ")," \
+	" p.unguarded" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
 	" WHERE o.enabled"
@@ -203,6 +205,7 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->push_failed = sql_bool(sql, row, 37);
 	object->rereads = sql_int(sql, row, 38);
 	object->rows_due = sql_time(sql, row, 39);
+	object->unguarded = sql_text(sql, row, 40);
 	return object;
 }
 
@@ -421,6 +424,20 @@ catalog_described(const SyncObject *object, bool fully, const char *tag)
 		" describe_tag = coalesce($3, describe_tag)"
 		" WHERE server = $1 AND object = $2",
 		"nttb", object->server, object->object, tag, fully);
+}
+
+void
+catalog_unguarded(const SyncObject *object, const char *what)
+{
+	RUN("UPDATE sync.progress SET unguarded = $3"
+		" WHERE server = $1 AND object = $2",
+		"ntt", object->server, object->object, what);
+	RUN("DELETE FROM sync.failures WHERE server = $1 AND object = $2"
+		" AND operation = 'guard'", "nt", object->server, object->object);
+	if (what != NULL)
+		catalog_failure(object->server, object->object, "guard", NULL, "55000",
+						what, psprintf("SELECT sync.guard('%s', '%s') puts it back. What was written meanwhile has not reached Salesforce.",
+									   object->server, object->object), NIL);
 }
 
 void
@@ -739,6 +756,7 @@ catalog_steps_recovered(const char *server, const char *object, bool push)
 {
 	RUN("DELETE FROM sync.failures WHERE server = $1"
 		" AND object IS NOT DISTINCT FROM $2 AND record IS NULL"
+		" AND operation <> 'guard'"
 		" AND ($2 IS NULL OR (operation = 'push') = $3)",
 		"ntb", server, object, push);
 }

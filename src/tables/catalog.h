@@ -105,6 +105,7 @@ typedef struct SyncObject
 	TimestampTz rows_due;		/* some of them for so long; 0 = for an hour */
 	bool		has_failures;	/* steps of it do, */
 	bool		push_failed;	/* or that its rows cannot go out */
+	char	   *unguarded;		/* which triggers are missing; NULL = none */
 	char	   *job;
 	char	   *job_version;
 	int64		job_records;	/* -1 = not known */
@@ -142,6 +143,8 @@ extern List *catalog_synced_objects(const char *server);	/* names */
  * pull, and merged.  It waits for no pull that is under way, whose questions
  * are older: catalog_pulled leaves the cursor alone if it was set back since
  * the object was read, by whomever but its caller.
+ * catalog_unguarded: which triggers the table lacks, NULL when it lacks none;
+ * told in sync.failures as well.
  */
 extern void catalog_copy_started(const SyncObject *object, TimestampTz cursor,
 								 const char *job, const char *version,
@@ -159,6 +162,7 @@ extern void catalog_object_failed(const SyncObject *object, TimestampTz retry_at
 								  const char *error);
 extern void catalog_described(const SyncObject *object, bool fully,
 							  const char *tag);
+extern void catalog_unguarded(const SyncObject *object, const char *what);
 extern void catalog_add_fields(const SyncObject *object, List *fields);
 extern void catalog_changed(void);
 extern void catalog_remove_field(const SyncObject *object, const char *field);

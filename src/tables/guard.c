@@ -146,7 +146,10 @@ guard_for_each_partition(Oid relid, void (*action) (Oid relid))
 	ListCell   *lc;
 
 	owner_begin(relation_owner(relid), &state);
-	tables = find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
+	/* Tables that inherit from it otherwise are others. */
+	tables = get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ?
+		find_all_inheritors(relid, ShareRowExclusiveLock, NULL) :
+		list_make1_oid(relid);
 	foreach(lc, tables)
 		action(lfirst_oid(lc));
 	owner_end(&state);

@@ -268,16 +268,41 @@ prepare_for_writes(Oid relid)
 	owner_end(&state);
 }
 
+/* Until the end of the current nest level of settings. */
+static void
+wait_briefly_for_locks(void)
+{
+	(void) set_config_option("lock_timeout", DDL_LOCK_TIMEOUT, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 void
 schema_release(Oid relid)
 {
+	int			level = NewGUCNestLevel();
+
+	wait_briefly_for_locks();
 	capture_drop_triggers(relid);
 	guard_drop_triggers(relid);
+	AtEOXact_GUC(false, level);
+}
+
+void
+schema_guard(Oid relid, bool takes_writes, bool live)
+{
+	schema_release(relid);
+	CommandCounterIncrement();
+	schema_take_writes(relid, takes_writes);
+	if (live)
+		capture_complete(relid);
 }
 
 void
 schema_take_writes(Oid relid, bool takes_writes)
 {
+	int			level = NewGUCNestLevel();
+
+	wait_briefly_for_locks();
 	if (takes_writes)
 	{
 		prepare_for_writes(relid);
@@ -289,14 +314,7 @@ schema_take_writes(Oid relid, bool takes_writes)
 		capture_drop_triggers(relid);
 		guard_create_triggers(relid);
 	}
-}
-
-/* Until the end of the current nest level of settings. */
-static void
-wait_briefly_for_locks(void)
-{
-	(void) set_config_option("lock_timeout", DDL_LOCK_TIMEOUT, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	AtEOXact_GUC(false, level);
 }
 
 /* Columns that are there already are left as they are. */

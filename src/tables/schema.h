@@ -44,6 +44,8 @@ typedef struct TableSpec
  * once it is there.
  *
  * schema_release: makes it an ordinary table, without triggers of ours.
+ * schema_guard: gives it all of them anew.  These three wait for locks as
+ * schema_add_columns does.
  *
  * schema_add_columns, schema_comment: DDL for fields that came later; what is
  * there already stays as it is.  Waits for its lock for three seconds at most,
@@ -74,6 +76,7 @@ typedef struct TableSpec
 extern Oid	schema_create_table(const TableSpec *spec, Oid owner);
 extern void schema_take_writes(Oid relid, bool takes_writes);
 extern void schema_release(Oid relid);
+extern void schema_guard(Oid relid, bool takes_writes, bool live);
 extern void schema_add_columns(Oid relid, List *columns);
 extern void schema_change_column(Oid relid, TableColumn *column);
 extern void schema_drop_column(Oid relid, const char *column);
