@@ -109,6 +109,7 @@ CREATE TABLE sync.progress (
     job_version   text,
     job_records   bigint,
     locator       text,           -- first copy: next page; NULL: the first
+    merge         boolean NOT NULL DEFAULT false,   -- first copy: rows are there
     swept         timestamptz,    -- when all ids were compared last
     described     timestamptz,
     described_fully timestamptz,

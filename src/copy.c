@@ -8,7 +8,8 @@
  * job (Bulk API 2.0: Get Results for a Query Job), which Salesforce keeps for
  * seven days.  Objects that Bulk does not serve come by query in the order of
  * their ids; there the last id is the locator.  The primary key and the
- * indexes are built when the rows are there.
+ * indexes are built when the rows are there.  Into a table that has rows already
+ * the pages are merged.
  *
  * The object's cursor is set to the org's clock before the job begins: what
  * changes in the org during the copy comes with the first increment.
@@ -25,6 +26,7 @@
 
 #include "copy.h"
 #include "mapping.h"
+#include "pull.h"
 #include "salesforce/bulk.h"
 #include "salesforce/query.h"
 #include "salesforce/soql.h"
@@ -123,11 +125,28 @@ restart_if_lost(Copy *copy)
 					object->object, object->job,
 					job.state == BULK_GONE ? "is gone" : "has failed")));
 	step_begin();
-	schema_empty_table(object->relid);
 	catalog_copy_reset(object);
 	step_end();
 	object->state = STATE_NEW;
 	object->locator = NULL;
+}
+
+/*
+ * A table that has rows already, for it was kept by sync.disable or a copy
+ * starts anew, is never emptied: rows of users' tables may refer to its rows,
+ * applications hold their local_ids, and users' own columns have values.  What
+ * comes is merged by id, and at the end what the org does not have goes.
+ */
+static void
+choose_mode(Copy *copy)
+{
+	SyncObject *object = copy->object;
+
+	step_begin();
+	object->merge = schema_has_records(object->relid);
+	if (object->merge)
+		(void) schema_build_keys(object->relid, NIL);
+	step_end();
 }
 
 static void
@@ -221,6 +240,27 @@ page_done(Copy *copy, int64 rows, List *refused, const char *next)
 	copy->counts->failed += list_length(refused);
 }
 
+/* A page that is merged; the place of the next one is known when it is read. */
+typedef struct MergedPage
+{
+	Copy	   *copy;
+	BulkPage   *page;			/* or NULL, and */
+	const char *next;
+} MergedPage;
+
+static void
+page_merged(void *arg, int64 rows)
+{
+	MergedPage *merged = (MergedPage *) arg;
+	const char *next = merged->page ? bulk_page_next(merged->page) :
+		merged->next;
+	SyncObject *object = merged->copy->object;
+
+	catalog_copy_advanced(object, rows, next);
+	if (next == NULL)
+		catalog_state(object, STATE_INDEXING);
+}
+
 /*
  * Rows of a source straight into the table, and the progress, in one
  * transaction.  next is asked for when the rows have been read.
@@ -235,12 +275,24 @@ copy_bulk_page(Copy *copy, const BulkJob *job, const char *locator)
 
 	page = bulk_page_open(copy->org->api, job, locator, copy_page_rows,
 						  copy->names);
-	step_begin();
-	rows = load_rows(copy->object->relid, copy->columns,
-					 bulk_page_source(page), true, &refused);
-	next = bulk_page_next(page);
-	page_done(copy, rows, refused, next);
-	step_end();
+	if (copy->object->merge)
+	{
+		MergedPage	merged = {copy, page, NULL};
+
+		(void) pull_merge_page(copy->org, copy->object, copy->fields,
+							   bulk_page_source(page), page_merged,
+							   &merged, copy->counts);
+		next = bulk_page_next(page);
+	}
+	else
+	{
+		step_begin();
+		rows = load_rows(copy->object->relid, copy->columns,
+						 bulk_page_source(page), true, &refused);
+		next = bulk_page_next(page);
+		page_done(copy, rows, refused, next);
+		step_end();
+	}
 	next = next ? pstrdup(next) : NULL;
 	bulk_page_close(page);
 	return next;
@@ -284,6 +336,15 @@ copy_query_page(Copy *copy, QueryPage *page, MemoryContext result)
 	if (page->nrecords > 0)
 		last = MemoryContextStrdup(result,
 								   query_value(page, page->nrecords - 1, "Id"));
+	if (copy->object->merge && page->nrecords > 0)
+	{
+		MergedPage	merged = {copy, NULL, page->done ? NULL : last};
+
+		(void) pull_merge_page(copy->org, copy->object, copy->fields,
+							   query_rows(page, copy->names),
+							   page_merged, &merged, copy->counts);
+		return page->done ? NULL : last;
+	}
 	step_begin();
 	if (page->nrecords > 0)
 		rows = load_rows(copy->object->relid, copy->columns,
@@ -326,11 +387,15 @@ finish_copy(Copy *copy)
 	SyncObject *object = copy->object;
 	int64		doubled;
 
+	if (object->merge)
+		pull_drop_unknown(copy->org, object, copy->fields, copy->counts);
 	step_begin();
 	doubled = schema_build_keys(object->relid,
 								mapping_indexed(copy->fields,
 												catalog_synced_objects(object->server)));
-	if (doubled > 0)
+	if (object->merge)
+		catalog_rows_are(object, schema_count_rows(object->relid));
+	else if (doubled > 0)
 		catalog_rows_added(object, -doubled);
 	catalog_state(object, STATE_LIVE);
 	step_end();
@@ -355,6 +420,8 @@ copy_object(Org *org, SyncObject *object, SyncCounts *counts)
 		object->state = STATE_INDEXING;
 	if (object->state == STATE_COPYING && !goes_by_query(object))
 		restart_if_lost(&copy);
+	if (object->state == STATE_NEW)
+		choose_mode(&copy);
 	if (object->state == STATE_NEW && !unless_unsupported(&copy, create_job))
 		go_by_query(&copy);
 	if (object->state == STATE_COPYING)

@@ -172,7 +172,7 @@ disabled_table(const ServerOptions *server, const char *object)
 
 /*
  * The table of an object: a new one; or, after sync.disable, the one that was
- * kept, emptied for a new copy, its missing columns added.
+ * kept, its missing columns added.
  */
 static Oid
 provide_table(const ServerOptions *server, const DescribeObject *described,
@@ -196,9 +196,8 @@ provide_table(const ServerOptions *server, const DescribeObject *described,
 			missing = lappend(missing, column);
 	}
 	ereport(NOTICE,
-			(errmsg("the table of %s that sync.disable kept is emptied and copied anew",
+			(errmsg("the table of %s that sync.disable kept is compared with the org, and brought up to date",
 					described->name)));
-	schema_empty_table(kept);
 	if (missing != NIL)
 		schema_add_columns(kept, missing);
 	schema_take_writes(kept, both);

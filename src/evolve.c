@@ -243,7 +243,6 @@ read_all_again(SyncObject *object)
 		catalog_cursor_reset(object);
 		return;
 	}
-	schema_empty_table(object->relid);
 	catalog_copy_reset(object);
 }
 

@@ -78,6 +78,8 @@ typedef struct Work
 	TimestampTz started;
 	SyncCounts *counts;
 	bool		left_out;		/* rows that have to be read again */
+	const char *operation;		/* for sync.failures */
+	bool		overwrites;		/* what comes counts, whatever its stamp */
 	MemoryContext context;		/* of one page */
 } Work;
 
@@ -304,7 +306,7 @@ merge_and_record(Work *work, Stage *stage, List *refused)
 	merge_stage(stage, work->object->mark, &merged, &refused);
 	add_counts(work, &merged);
 	work->counts->failed += list_length(refused);
-	record_refused(work->object, "pull", refused);
+	record_refused(work->object, work->operation, refused);
 	catalog_rows_recovered(work->object, stage->stage, work->started);
 	stage_drop(stage);
 }
@@ -323,6 +325,7 @@ merge_page(Work *work, RowSource *source, bool streams, void *arg)
 	step_begin();
 	stage = stage_create(work->object->relid, work->columns,
 						 work->stamp_column);
+	stage->overwrites = work->overwrites;
 	(void) stage_load(stage, source, &refused);
 	if (streams)
 	{
@@ -624,6 +627,7 @@ sweep(Work *work)
 	step_begin();
 	stage = stage_create(work->object->relid, list_make1(pstrdup("id")),
 						 work->stamp_column);
+	stage->overwrites = work->overwrites;
 	step_end();
 	pull_rows(work, list_make1(pstrdup("Id")), conditions, collect_ids, stage);
 	step_begin();
@@ -883,6 +887,7 @@ create_work(Pull *pull, Org *org, TimestampTz started, SyncCounts *counts)
 	work->columns = mapping_column_names(pull->fields);
 	work->stamp_column = mapping_lower(pull->object->stamp_field);
 	work->started = started;
+	work->operation = "pull";
 	work->counts = counts;
 	work->context = AllocSetContextCreate(CurrentMemoryContext,
 										  "sync pull page",
@@ -900,6 +905,53 @@ pull_records(Org *org, SyncObject *object, List *ids, SyncCounts *counts)
 	pull->fields = catalog_fields(object);
 	step_end();
 	pull_ids(create_work(pull, org, GetCurrentTimestamp(), counts), ids);
+}
+
+static Work *
+create_copy_work(Org *org, SyncObject *object, List *fields,
+				 SyncCounts *counts)
+{
+	Pull	   *pull = palloc0(sizeof(Pull));
+	Work	   *work;
+
+	pull->object = object;
+	pull->fields = fields;
+	work = create_work(pull, org, GetCurrentTimestamp(), counts);
+	work->operation = "copy";
+	work->overwrites = true;
+	return work;
+}
+
+int64
+pull_merge_page(Org *org, SyncObject *object, List *fields, RowSource *source,
+				void (*done) (void *arg, int64 rows), void *arg,
+				SyncCounts *counts)
+{
+	Work	   *work = create_copy_work(org, object, fields, counts);
+	int64		before = counts->inserted - counts->deleted;
+	List	   *refused = NIL;
+	int64		rows;
+	Stage	   *stage;
+
+	step_begin();
+	stage = stage_create(object->relid, work->columns, work->stamp_column);
+	stage->overwrites = true;
+	rows = stage_load(stage, source, &refused);
+	step_may_be_lost();
+	step_end();
+	step_begin();
+	merge_and_record(work, stage, refused);
+	/* What is counted while a copy runs is how far it has come. */
+	done(arg, rows - (counts->inserted - counts->deleted - before));
+	step_end();
+	return rows;
+}
+
+void
+pull_drop_unknown(Org *org, SyncObject *object, List *fields,
+				  SyncCounts *counts)
+{
+	sweep(create_copy_work(org, object, fields, counts));
 }
 
 void

@@ -47,6 +47,10 @@ typedef struct Pull
  * now, and is to be asked again.
  * pull_has_changes: after ids were asked, whether rows must be asked for.
  * pull_records: brings in single records by id; the cursor stays.
+ * pull_merge_page: a page of all rows of an object into a table that has rows
+ * already; done is called in the transaction that merges them, with what is to
+ * be added to the rows counted.  pull_drop_unknown: after the last one, rows
+ * that the org does not have leave the table.
  * pull_apply: brings in what the answers hold, or more where they say that
  * there is more; counts what happened, moves the cursor, sets when the object
  * is due again.  Errors leave the cursor where it was.
@@ -59,6 +63,12 @@ extern bool pull_ask_past(Pull *pull, TimestampTz now);
 extern bool pull_has_changes(const Pull *pull);
 extern void pull_records(Org *org, SyncObject *object, List *ids,
 						 SyncCounts *counts);
+extern int64 pull_merge_page(Org *org, SyncObject *object, List *fields,
+							 RowSource *source,
+							 void (*done) (void *arg, int64 rows), void *arg,
+							 SyncCounts *counts);
+extern void pull_drop_unknown(Org *org, SyncObject *object, List *fields,
+							  SyncCounts *counts);
 extern void pull_apply(Pull *pull, Org *org, TimestampTz started,
 					   TimestampTz due, bool immediately, SyncCounts *counts);
 

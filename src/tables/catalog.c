@@ -141,7 +141,7 @@ catalog_servers(void)
 	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')," \
 	" p.rereads, (SELECT min(" ROW_DUE ") FROM sync.failures f" \
 	" WHERE f.server = o.server AND f.object = o.object AND " IS_ROW_SOON ")," \
-	" p.unguarded" \
+	" p.unguarded, p.merge" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
 	" WHERE o.enabled"
@@ -206,6 +206,7 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->rereads = sql_int(sql, row, 38);
 	object->rows_due = sql_time(sql, row, 39);
 	object->unguarded = sql_text(sql, row, 40);
+	object->merge = sql_bool(sql, row, 41);
 	return object;
 }
 
@@ -333,9 +334,9 @@ catalog_copy_started(const SyncObject *object, TimestampTz cursor,
 {
 	RUN("UPDATE sync.progress SET state = 'copying', cursor = $3, job = $4,"
 		" job_version = $5, job_records = nullif($6, -1), locator = NULL,"
-		" rows = 0 WHERE server = $1 AND object = $2",
-		"ntzttl", object->server, object->object, cursor, job, version,
-		records);
+		" rows = 0, merge = $7 WHERE server = $1 AND object = $2",
+		"ntzttlb", object->server, object->object, cursor, job, version,
+		records, object->merge);
 }
 
 void
@@ -392,6 +393,14 @@ void
 catalog_rows_added(const SyncObject *object, int64 rows)
 {
 	RUN("UPDATE sync.progress SET rows = rows + $3"
+		" WHERE server = $1 AND object = $2",
+		"ntl", object->server, object->object, rows);
+}
+
+void
+catalog_rows_are(const SyncObject *object, int64 rows)
+{
+	RUN("UPDATE sync.progress SET rows = $3"
 		" WHERE server = $1 AND object = $2",
 		"ntl", object->server, object->object, rows);
 }

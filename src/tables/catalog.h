@@ -109,6 +109,7 @@ typedef struct SyncObject
 	char	   *job;
 	char	   *job_version;
 	int64		job_records;	/* -1 = not known */
+	bool		merge;			/* first copy: into a table that has rows */
 	char	   *locator;
 	TimestampTz described;
 	TimestampTz described_fully;
@@ -157,6 +158,7 @@ extern void catalog_pulled(const SyncObject *object, TimestampTz cursor,
 						   TimestampTz started, TimestampTz due);
 extern void catalog_swept(const SyncObject *object);
 extern void catalog_rows_added(const SyncObject *object, int64 rows);
+extern void catalog_rows_are(const SyncObject *object, int64 rows);
 extern void catalog_cursor_reset(SyncObject *object);
 extern void catalog_object_failed(const SyncObject *object, TimestampTz retry_at,
 								  const char *error);

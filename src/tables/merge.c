@@ -287,7 +287,7 @@ not_older(const Stage *stage)
 {
 	const char *stamp;
 
-	if (stage->stamp == NULL)
+	if (stage->stamp == NULL || stage->overwrites)
 		return "";
 	stamp = quote_identifier(stage->stamp);
 	return psprintf(" AND (s.%s < t.%s) IS NOT TRUE", stamp, stamp);
@@ -976,9 +976,12 @@ typedef struct Sweep
 static char *
 sweep_condition(const Stage *stage)
 {
-	return psprintf(" AND t.%s < $1 AND NOT EXISTS (SELECT FROM " STAGE
+	return psprintf(" AND %s AND NOT EXISTS (SELECT FROM " STAGE
 					" AS s WHERE s.%s = t." ID_COLUMN "%s)",
-					quote_identifier(stage->stamp), id_of(stage),
+					stage->overwrites ?
+					"t." ID_COLUMN " NOT LIKE '~%' AND $1 IS NOT NULL" :
+					psprintf("t.%s < $1", quote_identifier(stage->stamp)),
+					id_of(stage),
 					stage->has_isdeleted ?
 					" AND s." DELETED_COLUMN " IS NOT TRUE" : "");
 }

@@ -25,6 +25,9 @@ typedef struct Stage
 								 * only who changed a record and when; set by
 								 * the caller, see merge_stage */
 	bool		prepared;		/* has statistics, and each id once */
+	bool		overwrites;		/* its rows count, whatever the table's stamps
+								 * say; set by the caller, for a table that may
+								 * have been written to by others */
 	bool		audit_alone;	/* there may be rows in which only audit
 								 * columns differ */
 } Stage;
@@ -79,7 +82,7 @@ typedef struct MergeCounts
  * merge_delete_absent: deletes (or marks) the rows of the table whose id is not
  * in the stage and whose stamp is older than `before`: the end of a sweep over
  * all ids, for deletes that no other way tells of.  The stage may consist of
- * ids alone.
+ * ids alone.  If it overwrites, of any age; never rows with provisional ids.
  *
  * stage_absent: of the ids in the stage, those that the table does not have
  * with the same stamp (List of char *): what a re-reading of ids and stamps

@@ -65,9 +65,8 @@ typedef struct TableSpec
  * it does not.  Columns that users added are no difference, unless NOT NULL
  * without a default.
  *
- * schema_empty_table: removes all rows (TRUNCATE where nothing references the
- * table, DELETE otherwise) and the keys that schema_build_keys made, ready for
- * a first copy.
+ * schema_has_records: whether the table has rows that are not local ones alone.
+ * schema_count_rows: how many rows it has.
  *
  * schema_drop_table: drops the table; an error names what depends on it.
  *
@@ -83,7 +82,8 @@ extern void schema_drop_column(Oid relid, const char *column);
 extern void schema_comment(Oid relid, const char *column, const char *comment);
 extern int64 schema_build_keys(Oid relid, List *indexed);
 extern List *schema_differences(Oid relid, List *columns);
-extern void schema_empty_table(Oid relid);
+extern bool schema_has_records(Oid relid);
+extern int64 schema_count_rows(Oid relid);
 extern void schema_drop_table(Oid relid);
 
 #endif							/* SYNC_SCHEMA_H */

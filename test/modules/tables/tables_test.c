@@ -36,7 +36,6 @@ PG_FUNCTION_INFO_V1(tt_drop_column);
 PG_FUNCTION_INFO_V1(tt_comment);
 PG_FUNCTION_INFO_V1(tt_build_keys);
 PG_FUNCTION_INFO_V1(tt_differences);
-PG_FUNCTION_INFO_V1(tt_empty);
 PG_FUNCTION_INFO_V1(tt_drop);
 PG_FUNCTION_INFO_V1(tt_guard);
 PG_FUNCTION_INFO_V1(tt_load);
@@ -296,13 +295,6 @@ tt_differences(PG_FUNCTION_ARGS)
 		appendStringInfo(&text, "%s%s", text.len > 0 ? "\n" : "",
 						 (char *) lfirst(lc));
 	PG_RETURN_TEXT_P(cstring_to_text(text.data));
-}
-
-Datum
-tt_empty(PG_FUNCTION_ARGS)
-{
-	schema_empty_table(PG_GETARG_OID(0));
-	PG_RETURN_VOID();
 }
 
 Datum

@@ -26,8 +26,6 @@ CREATE FUNCTION tt.build_keys(oid, text[]) RETURNS bigint
     AS :'module', 'tt_build_keys' LANGUAGE C STRICT;
 CREATE FUNCTION tt.differences(oid, text[]) RETURNS text
     AS :'module', 'tt_differences' LANGUAGE C STRICT;
-CREATE FUNCTION tt.empty(oid) RETURNS void
-    AS :'module', 'tt_empty' LANGUAGE C STRICT;
 CREATE FUNCTION tt.drop(oid) RETURNS void
     AS :'module', 'tt_drop' LANGUAGE C STRICT;
 CREATE FUNCTION tt.guard(oid, boolean) RETURNS void
