@@ -326,6 +326,11 @@ sync_check(PG_FUNCTION_ARGS)
 	require_server_owner(check.server);
 
 	check_workers(&check);
+	if (unfit_encoding())
+		report(&check, "encoding", "error",
+			   psprintf("the encoding of this database is %s",
+						unfit_encoding()),
+			   "Salesforce's texts are Unicode: use a database that was created with ENCODING 'UTF8'.");
 	if (make_check(&check, "user mapping", check_mapping) &&
 		make_check(&check, "login", check_login))
 	{

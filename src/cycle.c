@@ -130,7 +130,7 @@ record_failure(void *arg)
 	else
 		catalog_server_failed(f->server, f->retry, f->message);
 	if (f->first)
-		catalog_notify("failure", f->server, name, f->message);
+		catalog_notify("failure", f->server, name, catalog_code(f->code));
 }
 
 /*

@@ -11,6 +11,7 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -42,6 +43,13 @@ default_object_names(void)
 	for (size_t i = 0; i < lengthof(default_objects); i++)
 		names = lappend(names, pstrdup(default_objects[i]));
 	return names;
+}
+
+const char *
+unfit_encoding(void)
+{
+	return GetDatabaseEncoding() == PG_UTF8 ? NULL :
+		GetDatabaseEncodingName();
 }
 
 static List *
@@ -265,14 +273,23 @@ Datum
 sync_enable(PG_FUNCTION_ARGS)
 {
 	ServerOptions *server = own_server(fcinfo);
+	const char *encoding = unfit_encoding();
 	List	   *asked = PG_ARGISNULL(1) ? NIL :
 		text_array_to_list(PG_GETARG_ARRAYTYPE_P(1));
 	RowsOut    *out = rows_begin(fcinfo);
-	Org		   *org = org_open(server->name);
-	List	   *names = choose_objects(org->api, PG_ARGISNULL(1), asked);
+	Org		   *org;
+	List	   *names;
 	char	   *schema;
 	ListCell   *lc;
 
+	if (encoding)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a database with encoding %s cannot be synced", encoding),
+				 errdetail("Salesforce's texts are Unicode, and not all of them could be stored here."),
+				 errhint("Use a database that was created with ENCODING 'UTF8'.")));
+	org = org_open(server->name);
+	names = choose_objects(org->api, PG_ARGISNULL(1), asked);
 	register_server(server, name_arg(fcinfo, 2));
 	schema = catalog_server(server->name)->schema;
 	foreach(lc, names)

@@ -18,12 +18,14 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "functions.h"
 #include "login.h"
 #include "mapping.h"
 #include "rows.h"
+#include "step.h"
 #include "tables/capture.h"
 #include "tables/identity.h"
 #include "tables/outbox.h"
@@ -31,6 +33,10 @@
 #include "tables/sql.h"
 #include "wake.h"
 #include "worker.h"
+
+/* How long sync.discard waits for a sender, and how often it looks. */
+#define DISCARD_PATIENCE	(5 * USECS_PER_SEC)
+#define DISCARD_NAP_MS		50
 
 PG_FUNCTION_INFO_V1(sync_disable);
 PG_FUNCTION_INFO_V1(sync_guard);
@@ -289,6 +295,7 @@ sync_retry(PG_FUNCTION_ARGS)
 {
 	ServerOptions *server = own_server(fcinfo);
 	char	   *name = text_arg(fcinfo, 1);
+	SyncObject *object = name ? synced_object(server, name) : NULL;
 	SqlScope	sql;
 	int64		n;
 
@@ -297,30 +304,76 @@ sync_retry(PG_FUNCTION_ARGS)
 				"UPDATE sync.change c SET state = 'p', next_attempt = NULL"
 				" FROM sync.object o WHERE o.relation = c.relation"
 				" AND o.server = $1 AND ($2 IS NULL OR o.object = $2)"
+				" AND o.direction <> 'from'"
 				" AND (c.state = 'r' OR c.next_attempt IS NOT NULL)",
-				"nt", server->name,
-				name ? synced_object(server, name)->object : NULL);
+				"nt", server->name, object ? object->object : NULL);
 	sql_end(&sql);
+	if (object && object->direction == DIRECTION_FROM)
+		ereport(NOTICE,
+				(errmsg("nothing of %s goes to Salesforce: its direction is from",
+						object->object)));
 	worker_wake_at_commit(server->serverid, false);
 	PG_RETURN_INT64(n);
+}
+
+/* All changes of a row that there never was in Salesforce. */
+static void
+give_up_row(const SyncObject *object, const char *id)
+{
+	ListCell   *lc;
+
+	foreach(lc, outbox_of_ids(object->relid,
+							  list_make1(unconstify(char *, id))))
+		outbox_done(&((OutboxChange *) lfirst(lc))->seq, 1);
+	identity_drop(object->relid, id);
 }
 
 /* The row goes back to what Salesforce has. */
 static void
 give_up_change(const SyncObject *object, const OutboxChange *change)
 {
-	ListCell   *lc;
+	char	   *known = change->id[0] != PROVISIONAL_MARK ? change->id :
+		(char *) linitial(identity_known(list_make1(change->id)));
 
 	outbox_done(&change->seq, 1);
-	if (change->operation != 'I')
+	if (change->operation == 'U' && change->id[0] == PROVISIONAL_MARK)
+		identity_revert(object->relid, change->id, outbox_columns_of(change),
+						change->changes);
+	else if (known != NULL)
+		catalog_read_again(object, known);
+	else
+		give_up_row(object, change->id);
+}
+
+/*
+ * The object's lock until the transaction ends: then no sender has the change in
+ * its hands, or takes it before it is known to be given up.
+ */
+static void
+wait_for_sender(const SyncObject *object)
+{
+	TimestampTz give_up = GetCurrentTimestamp() + DISCARD_PATIENCE;
+
+	while (!step_lock_for_transaction(LOCK_OBJECT, object->relid))
 	{
-		catalog_read_again(object, change->id);
-		return;
+		if (GetCurrentTimestamp() > give_up)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("changes of %s are being sent or brought in just now",
+							object->object),
+					 errhint("Try again in a moment, or after sync.pause(server).")));
+		step_sleep(DISCARD_NAP_MS);
 	}
-	/* Later changes of a row that there never was. */
-	foreach(lc, outbox_of_ids(object->relid, list_make1(change->id)))
-		outbox_done(&((OutboxChange *) lfirst(lc))->seq, 1);
-	identity_drop(object->relid, change->id);
+}
+
+static void
+no_such_change(int64 seq)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("there is no change %lld in the outbox, or it has been sent",
+					(long long) seq),
+			 errhint("SELECT seq FROM sync.outbox lists them.")));
 }
 
 /*
@@ -329,16 +382,17 @@ give_up_change(const SyncObject *object, const OutboxChange *change)
 Datum
 sync_discard(PG_FUNCTION_ARGS)
 {
-	OutboxChange *change = outbox_change(PG_GETARG_INT64(0));
+	int64		seq = PG_GETARG_INT64(0);
+	OutboxChange *change = outbox_change(seq);
 	SyncObject *object = change ? catalog_object_by_relid(change->relid) : NULL;
 
 	if (object == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no change %lld in the outbox, or it is being sent",
-						(long long) PG_GETARG_INT64(0)),
-				 errhint("SELECT seq FROM sync.outbox lists them.")));
+		no_such_change(seq);
 	require_server_owner(server_options(object->server));
+	wait_for_sender(object);
+	change = outbox_change(seq);
+	if (change == NULL)
+		no_such_change(seq);
 	give_up_change(object, change);
 	worker_wake_at_commit(object->serverid, false);
 	PG_RETURN_VOID();

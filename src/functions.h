@@ -16,8 +16,13 @@
 #include "login.h"
 #include "tables/catalog.h"
 
-/* The objects that sync.enable takes when none are named. */
+/*
+ * default_object_names: the objects that sync.enable takes when none are named.
+ * unfit_encoding: the encoding of this database if it cannot hold all that
+ * Salesforce has; or NULL.
+ */
 extern List *default_object_names(void);
+extern const char *unfit_encoding(void);
 
 /*
  * text_arg, name_arg: the argument numbered from 0; NULL for null.

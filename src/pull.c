@@ -80,6 +80,7 @@ typedef struct Work
 	bool		left_out;		/* rows that have to be read again */
 	const char *operation;		/* for sync.failures */
 	bool		overwrites;		/* what comes counts, whatever its stamp */
+	List	  **seen;			/* where the ids that come are noted; or NULL */
 	MemoryContext context;		/* of one page */
 } Work;
 
@@ -311,6 +312,22 @@ merge_and_record(Work *work, Stage *stage, List *refused)
 	stage_drop(stage);
 }
 
+static void
+note_seen(Work *work, const Stage *stage)
+{
+	MemoryContext old;
+	ListCell   *lc;
+
+	if (work->seen == NULL)
+		return;
+	foreach(lc, stage_ids(stage->stage, NIL))
+	{
+		old = MemoryContextSwitchTo(GetMemoryChunkContext(work));
+		*work->seen = lappend(*work->seen, pstrdup(lfirst(lc)));
+		MemoryContextSwitchTo(old);
+	}
+}
+
 /*
  * PageHandler: full rows into stage and table.  What streams from the network
  * is staged in a transaction of its own, so that no lock on the table is held
@@ -327,6 +344,7 @@ merge_page(Work *work, RowSource *source, bool streams, void *arg)
 						 work->stamp_column);
 	stage->overwrites = work->overwrites;
 	(void) stage_load(stage, source, &refused);
+	note_seen(work, stage);
 	if (streams)
 	{
 		step_may_be_lost();
@@ -834,6 +852,48 @@ retry_deletes(Work *work, TimestampTz before)
 	step_end();
 }
 
+/* What is no id of Salesforce's would make the question as a whole fail. */
+static List *
+well_formed(List *ids)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, ids)
+	{
+		if (id_is_valid(lfirst(lc)))
+			result = lappend(result, lfirst(lc));
+	}
+	return result;
+}
+
+/*
+ * What the org does not return is gone there, or hidden from us: so it goes
+ * here, too.
+ */
+static void
+retry_records(Work *work, List *ids)
+{
+	List	   *seen = NIL;
+	List	   *gone = NIL;
+	ListCell   *lc;
+
+	work->seen = &seen;
+	pull_ids(work, ids);
+	work->seen = NULL;
+	foreach(lc, ids)
+	{
+		if (!mapping_has_name(seen, lfirst(lc)))
+			gone = lappend(gone, lfirst(lc));
+	}
+	step_begin();
+	delete_ids(work, gone, NULL);
+	if (work->object->direction == DIRECTION_BOTH && gone != NIL)
+		conflict_deleted(work->object);
+	catalog_records_retried(work->object, ids, work->started);
+	step_end();
+}
+
 /* Rows that PostgreSQL refused before may be welcome by now. */
 static void
 retry_refused(Work *work, bool at_once)
@@ -842,9 +902,12 @@ retry_refused(Work *work, bool at_once)
 	List	   *ids;
 
 	step_begin();
-	ids = catalog_failed_records(work->object, false, before, IDS_PER_QUERY);
+	ids = identity_settled(well_formed(catalog_failed_records(work->object,
+															 false, before,
+															 IDS_PER_QUERY)));
 	step_end();
-	pull_ids(work, ids);
+	if (ids != NIL)
+		retry_records(work, ids);
 	retry_deletes(work, before);
 }
 

@@ -155,22 +155,6 @@ drop_back(Push *push, List *rows)
 	return drop_nothing(push, rows);
 }
 
-static List *
-drop_locked(List *rows)
-{
-	List	   *left = NIL;
-	ListCell   *lc;
-
-	foreach(lc, rows)
-	{
-		PushRow    *row = (PushRow *) lfirst(lc);
-
-		if (push_lock(row->target))
-			left = lappend(left, row);
-	}
-	return left;
-}
-
 /*
  * Gives rows of new records their ids; a row that refuses is recorded.
  * Returns how many are left.
@@ -320,18 +304,52 @@ stuck_numbers(int *n)
 	return numbers;
 }
 
+/*
+ * The tables that may have something to send and whose objects are free; their
+ * locks are ours from here on.
+ */
+static int64 *
+lock_tables(Push *push, int *n)
+{
+	int			nstuck;
+	int64	   *stuck = stuck_numbers(&nstuck);
+	List	   *relids;
+	int64	   *numbers;
+	ListCell   *lc;
+
+	step_begin();
+	relids = outbox_due_tables(push->server, push->only, stuck,
+							   OidIsValid(push->only) ? 0 : nstuck);
+	step_end();
+	numbers = palloc(sizeof(int64) * Max(list_length(relids), 1));
+	*n = 0;
+	foreach(lc, relids)
+	{
+		PushObject *target = push_object(push, lfirst_oid(lc));
+
+		if (target && push_lock(target))
+			numbers[(*n)++] = lfirst_oid(lc);
+	}
+	return numbers;
+}
+
 static List *
 take_changes(Push *push)
 {
 	List	   *changes;
-	int			nstuck;
-	int64	   *stuck = stuck_numbers(&nstuck);
+	int			n;
+	int64	   *tables;
+
+	if (push->gave_ids)
+	{
+		step_begin();
+		outbox_undefer(push->server);
+		step_end();
+	}
+	tables = lock_tables(push, &n);
 
 	step_begin();
-	if (push->gave_ids)
-		outbox_undefer(push->server);
-	changes = outbox_take(push->server, push->only, stuck,
-						  OidIsValid(push->only) ? 0 : nstuck, ROUND_ROWS);
+	changes = outbox_take(tables, n, ROUND_ROWS);
 	step_end();
 	push->gave_ids = false;
 	return changes;
@@ -348,7 +366,6 @@ push_round(Push *push)
 	bool		full;			/* perhaps; there may be more behind */
 
 	rows = drop_nothing(push, push_rows_of(push, fold_changes(changes)));
-	rows = drop_locked(rows);
 	push_fill_known_ids(rows);
 	ready = push_choose_ready(rows, &waiting);
 	full = list_length(changes) > ROUND_ROWS / 2;

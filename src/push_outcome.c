@@ -137,8 +137,7 @@ note_refused(PushRow *row)
 	catalog_refusal(object->server, object->object, change->id, record->code,
 					record->message, record->error_fields);
 	catalog_notify("refused", object->server, object->object,
-				   psprintf("%s: %s %s", change->id, record->code,
-							record->message));
+				   psprintf("%s: %s", change->id, catalog_code(record->code)));
 	row->target->counts.failed++;
 }
 

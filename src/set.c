@@ -23,6 +23,7 @@
 #include "mapping.h"
 #include "salesforce/query.h"
 #include "salesforce/soql.h"
+#include "tables/outbox.h"
 #include "tables/sql.h"
 #include "wake.h"
 
@@ -173,6 +174,20 @@ login_may_write(List *fields)
 	return false;
 }
 
+/* What waits does not go out any more, and is not forgotten. */
+static void
+set_changes_aside(const SyncObject *object)
+{
+	int64		n = outbox_set_aside(object->server, object->object,
+									 object->relid);
+
+	if (n > 0)
+		ereport(NOTICE,
+				(errmsg("%lld changes of %s that wait are set aside",
+						(long long) n, object->object),
+				 errhint("sync.failures lists them. sync.retry sends them once the direction is both again; sync.discard gives them up.")));
+}
+
 static void
 set_direction(SyncObject *object, const char *value)
 {
@@ -187,6 +202,8 @@ set_direction(SyncObject *object, const char *value)
 				 errhint("Give its profile or permission set the right, and see sync.check.")));
 	set_column(object, "direction", "", direction);
 	schema_take_writes(object->relid, writes);
+	if (!writes)
+		set_changes_aside(object);
 	if (object->state == STATE_LIVE)
 		(void) schema_build_keys(object->relid, NIL);
 	catalog_changed();

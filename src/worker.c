@@ -447,8 +447,12 @@ next_object_due(ServerWorker *w)
 		if (object->state != STATE_LIVE || object->direction == DIRECTION_TO)
 			continue;
 		if (object->rows_due != 0)
-			due = due ? Min(due, Max(object->rows_due, object->retry_at)) :
-				Max(object->rows_due, object->retry_at);
+		{
+			/* At once is a moment long ago. */
+			TimestampTz rows = Max(Max(object->rows_due, object->retry_at), 1);
+
+			due = due ? Min(due, rows) : rows;
+		}
 		/* Just copied: its first increment is due at once. */
 		if (object->last_synced == 0 && due == 0)
 			due = GetCurrentTimestamp();

@@ -26,6 +26,9 @@
 #include "tables/merge.h"
 #include "tables/sql.h"
 
+/* Longest error code that is told to everybody; Salesforce's are shorter. */
+#define MAX_CODE	80
+
 /* In the order of the enums. */
 static const char *const state_names[] = {"new", "copying", "indexing", "live"};
 static const char *const direction_names[] = {"from", "both", "to"};
@@ -806,10 +809,16 @@ catalog_read_again(const SyncObject *object, const char *id)
 		" ON CONFLICT (server, coalesce(object, ''), operation,"
 		" coalesce(record, ''), code) DO UPDATE SET last_seen = '-infinity'",
 		"ntt", object->server, object->object, id);
-	RUN("UPDATE sync.progress SET due = NULL"
-		" WHERE server = $1 AND object = $2",
-		"nt", object->server, object->object);
-	catalog_cycle_at_once(object->server);
+}
+
+void
+catalog_records_retried(const SyncObject *object, List *records,
+						TimestampTz since)
+{
+	RUN("DELETE FROM sync.failures WHERE server = $1 AND object = $2"
+		" AND operation IN ('copy', 'pull') AND last_seen < $3"
+		" AND record IN (SELECT unnest($4))",
+		"ntLT", object->server, object->object, since, records);
 }
 
 List *
@@ -858,6 +867,21 @@ catalog_rows_later(const SyncObject *object)
 		" last_seen = clock_timestamp() WHERE f.server = $1 AND f.object = $2"
 		" AND " IS_ROW_SOON " AND f.code <> 'DISCARDED'",
 		"nt", object->server, object->object);
+}
+
+/*
+ * What is told goes to whoever listens.  A code may come from the org, which can
+ * put anything there, values of records among it.
+ */
+const char *
+catalog_code(const char *code)
+{
+	size_t		length = strlen(code);
+
+	if (length == 0 || length > MAX_CODE ||
+		strspn(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") < length)
+		return "UNKNOWN";
+	return code;
 }
 
 void

@@ -207,7 +207,8 @@ extern void catalog_log_trim(const char *server, TimestampTz before);
  * refused again since the given moment.  catalog_failed_records lists ids of
  * set-aside rows last tried before the given moment, or that are due since they
  * were only locked; catalog_read_again puts one there that is to be read again
- * with the next cycle.  catalog_rows_soon: those that were locked;
+ * with the next cycle; catalog_records_retried removes those that have been
+ * asked for and were not refused again since.  catalog_rows_soon: those that were locked;
  * catalog_rows_later: they still are.
  */
 extern void catalog_failure(const char *server, const char *object,
@@ -225,11 +226,18 @@ extern void catalog_rows_recovered(const SyncObject *object, Oid stage,
 								   TimestampTz since);
 extern List *catalog_rows_soon(const SyncObject *object);
 extern void catalog_rows_later(const SyncObject *object);
+extern void catalog_records_retried(const SyncObject *object, List *records,
+									TimestampTz since);
 extern void catalog_read_again(const SyncObject *object, const char *id);
 extern List *catalog_failed_records(const SyncObject *object, bool deletes,
 									TimestampTz before, int limit);
 
-/* A small JSON message on channel sync, sent when the transaction commits. */
+/*
+ * A small JSON message on channel sync, sent when the transaction commits.  Any
+ * role can listen: detail is an id, a number or a code (catalog_code), never a
+ * message, which may quote values.
+ */
+extern const char *catalog_code(const char *code);
 extern void catalog_notify(const char *event, const char *server,
 						   const char *object, const char *detail);
 

@@ -418,6 +418,15 @@ identity_known(List *provisional)
 }
 
 List *
+identity_settled(List *ids)
+{
+	return look_up(ids,
+				   "SELECT u FROM unnest($1) AS u WHERE NOT EXISTS"
+				   " (SELECT FROM sync.local_id l"
+				   " WHERE l.id = u AND NOT l.replaced)");
+}
+
+List *
 identity_taken(List *ids)
 {
 	return look_up(ids,
@@ -451,6 +460,46 @@ identity_refer(Oid relid, const char *column, List *rows, List *provisional,
 							table, name, table, name, name),
 				   "TTT", rows, provisional, ids);
 	sql_end(&sql);
+	apply_end(&state);
+}
+
+/* What brings the old value of a column back; $2 is the change. */
+static char *
+old_value(Oid relid, const char *column)
+{
+	AttrNumber	attnum = get_attnum(relid, column);
+
+	return psprintf("%s = ($2::pg_catalog.json -> %s ->> 0)::%s",
+					quote_identifier(column), quote_literal_cstr(column),
+					format_type_be_qualified(get_atttype(relid, attnum)));
+}
+
+void
+identity_revert(Oid relid, const char *id, List *columns,
+				const char *changes)
+{
+	Oid			types[2] = {TEXTOID, TEXTOID};
+	Datum		values[2];
+	StringInfoData sql;
+	ApplyState	state;
+	int			n = 0;
+	ListCell   *lc;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s SET ", relation_sql(relid));
+	foreach(lc, columns)
+	{
+		if (get_attnum(relid, lfirst(lc)) != InvalidAttrNumber)
+			appendStringInfo(&sql, "%s%s", n++ ? ", " : "",
+							 old_value(relid, lfirst(lc)));
+	}
+	if (n == 0)
+		return;
+	appendStringInfoString(&sql, " WHERE id = $1");
+	values[0] = CStringGetTextDatum(id);
+	values[1] = CStringGetTextDatum(changes);
+	apply_begin(relid, &state);
+	(void) relation_run_args(sql.data, 2, types, values);
 	apply_end(&state);
 }
 

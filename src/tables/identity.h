@@ -36,7 +36,12 @@
  * (parallel) that have been replaced already refer to the ids instead: they were
  * committed after their parents had got them.
  *
+ * identity_revert: columns of a row that Salesforce does not know get the values
+ * back that a change of it (JSON, as in the outbox) has taken from them.
+ *
  * identity_drop: deletes a row that Salesforce does not know.
+ *
+ * identity_settled: of the ids those that no row has yet to take.
  *
  * identity_taken: the provisional ids that ids were given to, likewise.
  *
@@ -51,9 +56,12 @@ extern void identity_given(Oid relid, List *provisional, List *ids);
 extern int	identity_replace(const char *server, List **refused);
 extern bool identity_is_waiting(const char *server);
 extern List *identity_known(List *provisional);
+extern List *identity_settled(List *ids);
 extern List *identity_taken(List *ids);
 extern void identity_refer(Oid relid, const char *column, List *rows,
 						   List *provisional, List *ids);
+extern void identity_revert(Oid relid, const char *id, List *columns,
+							const char *changes);
 extern void identity_drop(Oid relid, const char *provisional);
 extern void identity_waiting(Oid relid, Oid stage);
 extern int64 identity_doubtful(Oid relid, Oid stage, const char *user,

@@ -37,6 +37,9 @@
 	"EXISTS (SELECT FROM sync.local_id l" \
 	" WHERE l.provisional = c.id AND NOT l.replaced)"
 
+/* Objects that go out at all. */
+#define GOES_OUT	"o.enabled AND o.direction <> 'from'"
+
 /* All changes, in words that the primary key can be used for. */
 #define ANY_CHANGE	"c.seq > 0"
 
@@ -59,7 +62,7 @@ outbox_is_due(const char *server)
 	due = sql_run(&sql,
 				  "SELECT FROM sync.change c"
 				  " JOIN sync.object o ON o.relation = c.relation"
-				  " WHERE " ANY_CHANGE " AND o.server = $1 AND o.enabled"
+				  " WHERE " ANY_CHANGE " AND o.server = $1 AND " GOES_OUT
 				  " AND " IS_DUE " AND NOT " HAS_ID_TO_COME
 				  " LIMIT 1", "n", server) > 0;
 	sql_end(&sql);
@@ -76,7 +79,7 @@ outbox_next(const char *server)
 	(void) sql_run(&sql,
 				   "SELECT min(c.next_attempt) FROM sync.change c"
 				   " JOIN sync.object o ON o.relation = c.relation"
-				   " WHERE " ANY_CHANGE " AND o.server = $1 AND o.enabled"
+				   " WHERE " ANY_CHANGE " AND o.server = $1 AND " GOES_OUT
 				   " AND c.state = 'p' AND c.attempt IS NULL", "n", server);
 	next = sql_time(&sql, 0, 1);
 	sql_end(&sql);
@@ -145,8 +148,32 @@ drop_last_row(List *changes)
 }
 
 List *
-outbox_take(const char *server, Oid only, const int64 *except, int nexcept,
-			int max_changes)
+outbox_due_tables(const char *server, Oid only, const int64 *except,
+				  int nexcept)
+{
+	SqlScope	sql;
+	List	   *relids = NIL;
+	uint64		n;
+
+	begin_reading_all(&sql);
+	n = sql_run(&sql,
+				"SELECT DISTINCT c.relation::pg_catalog.oid FROM sync.change c"
+				" JOIN sync.object o ON o.relation = c.relation"
+				" JOIN sync.server s USING (server)"
+				" WHERE " ANY_CHANGE " AND o.server = $1 AND NOT s.paused"
+				" AND " GOES_OUT " AND " IS_DUE
+				" AND ($2 = 0::pg_catalog.oid OR o.relation = $2)"
+				" AND NOT (o.relation::pg_catalog.oid::pg_catalog.int8 = ANY ($3))"
+				" ORDER BY 1", "noS", server, only, except, nexcept);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+		relids = lappend_oid(relids, (Oid) sql_int(&sql, i, 1));
+	sql_end(&sql);
+	return relids;
+}
+
+List *
+outbox_take(const int64 *among, int namong, int max_changes)
 {
 	SqlScope	sql;
 	List	   *changes;
@@ -159,19 +186,12 @@ outbox_take(const char *server, Oid only, const int64 *except, int nexcept,
 								   " (WHERE " IS_DUE ") OVER w AS first,"
 								   " bool_or(c.attempt IS NOT NULL) OVER w AS sent"
 								   " FROM sync.change c WHERE " ANY_CHANGE
-								   " AND c.relation IN"
-								   " (SELECT o.relation FROM sync.object o"
-								   " JOIN sync.server s USING (server)"
-								   " WHERE o.server = $1 AND o.enabled"
-								   " AND NOT s.paused"
-								   " AND ($3 = 0::pg_catalog.oid OR o.relation = $3)"
-								   " AND NOT (o.relation::pg_catalog.oid::pg_catalog.int8 = ANY ($4)))"
+								   " AND c.relation::pg_catalog.oid::pg_catalog.int8 = ANY ($1)"
 								   " WINDOW w AS (PARTITION BY c.relation, c.id)) AS c"
 								   " WHERE c.first IS NOT NULL AND NOT c.sent"
 								   " AND NOT " HAS_ID_TO_COME
 								   " ORDER BY c.first, c.seq LIMIT $2",
-								   "nioS", server, max_changes, only, except,
-								   nexcept));
+								   "Si", among, namong, max_changes));
 	sql_end(&sql);
 	if (list_length(changes) == max_changes)
 		changes = drop_last_row(changes);
@@ -367,6 +387,47 @@ outbox_refuse(const int64 *seqs, int n)
 	RUN("UPDATE sync.change SET state = 'r', attempt = NULL,"
 		" attempts = attempts + 1, next_attempt = NULL WHERE seq = ANY ($1)",
 		"S", seqs, n);
+}
+
+int64
+outbox_set_aside(const char *server, const char *object, Oid relid)
+{
+	SqlScope	sql;
+	int64		n;
+
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				"UPDATE sync.change SET state = 'r', next_attempt = NULL"
+				" WHERE relation = $1 AND attempt IS NULL", "o", relid);
+	(void) sql_run(&sql,
+				   "INSERT INTO sync.failures (server, object, operation,"
+				   " record, code, message, hint)"
+				   " SELECT DISTINCT $1, $2, 'push', c.id, 'DIRECTION',"
+				   " 'the object comes from Salesforce only since its direction was set to from',"
+				   " 'sync.set(server, object, ''direction'', ''both'') and sync.retry send the change; sync.discard(seq) gives it up.'"
+				   " FROM sync.change c WHERE c.relation = $3 AND c.attempt IS NULL"
+				   " ON CONFLICT DO NOTHING", "nto", server, object, relid);
+	sql_end(&sql);
+	return n;
+}
+
+List *
+outbox_columns_of(const OutboxChange *change)
+{
+	SqlScope	sql;
+	List	   *columns;
+
+	sql_begin(&sql);
+	columns = sql_texts(&sql,
+						sql_run(&sql,
+								"SELECT k FROM json_object_keys($1::pg_catalog.json) k"
+								" WHERE NOT EXISTS (SELECT FROM sync.change c"
+								" WHERE c.relation = $2 AND c.id = $3 AND c.seq > $4"
+								" AND c.changes::pg_catalog.jsonb ? k)",
+								"totl", change->changes, change->relid,
+								change->id, change->seq));
+	sql_end(&sql);
+	return columns;
 }
 
 void

@@ -38,8 +38,13 @@ typedef struct OutboxChange
  * rows first, those of a row together and in the order in which they were
  * captured.  Rows with a change in an open attempt are not due, nor are those
  * that wait for their id; refused changes come along with later ones of their
- * row.  None while the server is paused.  only: of one table (0: of all);
- * except: not of these.
+ * row.  Of these tables (their oids); the caller has the locks of the objects,
+ * so that nobody gives up, or decides a conflict about, what it has taken.
+ * outbox_due_tables: tables (oids) that may have some; none while the server is
+ * paused.  only: this one (0: all); except: not these.
+ * outbox_set_aside: all changes of an object that have not been sent are refused,
+ * since its direction has become from; returns how many.
+ * outbox_columns_of: the columns of a change that no later one of its row has.
  * outbox_of_attempt: the changes that were sent with it.
  * outbox_of_rows: changes of rows that stand in the stage; outbox_of_ids: of
  * rows with these ids; outbox_change: one, unless it has been sent; NULL
@@ -50,8 +55,12 @@ typedef struct OutboxChange
 extern bool outbox_is_due(const char *server);
 extern TimestampTz outbox_next(const char *server);
 extern bool outbox_is_prepared(void);
-extern List *outbox_take(const char *server, Oid only, const int64 *except,
-						 int nexcept, int max_changes);
+extern List *outbox_due_tables(const char *server, Oid only,
+							   const int64 *except, int nexcept);
+extern List *outbox_take(const int64 *among, int namong, int max_changes);
+extern int64 outbox_set_aside(const char *server, const char *object,
+							  Oid relid);
+extern List *outbox_columns_of(const OutboxChange *change);
 extern List *outbox_of_attempt(int64 attempt);
 extern List *outbox_of_rows(Oid relid, Oid stage);
 extern List *outbox_of_ids(Oid relid, List *ids);
