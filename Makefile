@@ -38,6 +38,7 @@ OBJS = \
 	src/pull.o \
 	src/fold.o \
 	src/conflict.o \
+	src/columns.o \
 	src/copy.o \
 	src/cycle.o \
 	src/evolve.o \

@@ -68,6 +68,8 @@ CREATE TABLE sync.field (
     object       text NOT NULL,
     field        text NOT NULL,
     attname      name NOT NULL,
+    attnum       smallint,        -- NULL: to be learned
+    atttype      regtype NOT NULL,
     ordinal      integer NOT NULL,
     type         text NOT NULL,   -- Salesforce's word
     label        text,
@@ -115,6 +117,7 @@ CREATE TABLE sync.progress (
     described_fully timestamptz,
     describe_tag  text,           -- Last-Modified of the last describe
     unguarded     text,           -- which triggers the table lacks
+    misshapen     boolean NOT NULL DEFAULT false,   -- columns were not as needed
     failures      integer NOT NULL DEFAULT 0,
     retry_at      timestamptz,
     last_error    text,
@@ -517,6 +520,22 @@ CREATE EVENT TRIGGER sync_altered ON ddl_command_end
 
 COMMENT ON EVENT TRIGGER sync_altered IS
 'Lets changed servers and user mappings take effect at once.';
+
+-- What was altered of synced tables is followed.
+CREATE FUNCTION sync.columns_altered()
+RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'sync_columns_altered'
+LANGUAGE C;
+
+COMMENT ON FUNCTION sync.columns_altered() IS
+'Leaves fields out whose columns were dropped, and fills columns that were added again.';
+
+CREATE EVENT TRIGGER sync_columns_altered ON ddl_command_end
+    WHEN TAG IN ('ALTER TABLE')
+    EXECUTE FUNCTION sync.columns_altered();
+
+COMMENT ON EVENT TRIGGER sync_columns_altered IS
+'Follows what is done to the columns of synced tables.';
 
 --
 -- Looking at it

@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "columns.h"
 #include "copy.h"
 #include "cycle.h"
 #include "evolve.h"
@@ -455,6 +456,17 @@ lock_object(const Cycle *cycle, const SyncObject *object)
 	return cycle->wait;
 }
 
+/* In an attempt: somebody may be altering the table just now. */
+static void
+follow_columns(void *arg)
+{
+	const char *server = (const char *) arg;
+	ListCell   *lc;
+
+	foreach(lc, columns_changed(server))
+		columns_follow(server, lfirst(lc));
+}
+
 /* The objects to pull, each locked and read anew under its lock. */
 static List *
 choose_objects(Cycle *cycle, const char *only)
@@ -465,6 +477,7 @@ choose_objects(Cycle *cycle, const char *only)
 	ListCell   *lc;
 
 	step_begin();
+	(void) attempt_contended(follow_columns, unconstify(char *, server));
 	objects = catalog_objects(server);
 	step_end();
 	foreach(lc, objects)

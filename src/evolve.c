@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "evolve.h"
@@ -118,6 +120,15 @@ same_column_type(const SyncField *a, const SyncField *b)
 				  mapping_column(b, NULL)->type) == 0;
 }
 
+static bool
+has_other_type(Oid relid, const SyncField *field)
+{
+	AttrNumber	attnum = get_attnum(relid, field->attname);
+
+	return attnum != InvalidAttrNumber &&
+		get_atttype(relid, attnum) != field->atttype;
+}
+
 /* New and retyped fields: their columns. */
 static int
 follow_fields(const DescribeObject *described, SyncObject *object,
@@ -133,7 +144,13 @@ follow_fields(const DescribeObject *described, SyncObject *object,
 		SyncField  *old = find_field(before, field->field);
 		DescribeField *d = describe_field(described, field->field);
 
-		if (old == NULL)
+		if (old == NULL && has_other_type(object->relid, field))
+		{
+			/* Kept since its field left the org; this is another field. */
+			schema_change_column(object->relid, mapping_column(field, d->help));
+			changed++;
+		}
+		else if (old == NULL)
 			added = lappend(added, mapping_column(field, d->help));
 		else if (!same_column_type(old, field))
 		{
@@ -260,6 +277,9 @@ evolve_choose_fields(Org *org, SyncObject *object)
 	before = catalog_fields(object);
 	after = mapping_fields(described, object->only_fields, object->exclude,
 						   false);
+	/* First forgotten, so that it is no user's doing when it is dropped. */
+	fewer = forget_fields(object, before, after) > 0;
+	CommandCounterIncrement();
 	foreach(lc, before)
 	{
 		SyncField  *field = (SyncField *) lfirst(lc);
@@ -267,7 +287,6 @@ evolve_choose_fields(Org *org, SyncObject *object)
 		if (find_field(after, field->field) == NULL)
 			schema_drop_column(object->relid, field->attname);
 	}
-	fewer = forget_fields(object, before, after) > 0;
 	/* A copy's job has the fields that it was asked for. */
 	if (follow_fields(described, object, before, after) > 0 ||
 		(fewer && object->state != STATE_LIVE))

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "mapping.h"
 
 typedef struct TypeDef
@@ -123,6 +124,21 @@ check_names(const DescribeObject *object, List *names)
 	}
 }
 
+/* Without its collation, which is left to the user. */
+static Oid
+column_type(const char *type)
+{
+	char	   *text = pstrdup(find_type(type)->sql);
+	char	   *collate = strstr(text, " COLLATE");
+	Oid			oid;
+	int32		typmod;
+
+	if (collate != NULL)
+		*collate = '\0';
+	parse_type(text, &oid, &typmod);
+	return oid;
+}
+
 static SyncField *
 make_field(const DescribeField *described)
 {
@@ -131,6 +147,7 @@ make_field(const DescribeField *described)
 	field->field = described->name;
 	field->attname = mapping_lower(described->name);
 	field->type = described->type;
+	field->atttype = column_type(described->type);
 	field->label = described->label;
 	field->length = described->length;
 	field->digits = described->digits;

@@ -923,6 +923,16 @@ check_table(Work *work)
 		columns = lappend(columns, mapping_column(lfirst(lc), NULL));
 	step_begin();
 	differences = schema_differences(work->object->relid, columns);
+	if ((differences != NIL) != work->object->misshapen)
+	{
+		catalog_misshapen(work->object, differences != NIL);
+		/* Values may have been cut to another type meanwhile. */
+		if (differences == NIL)
+		{
+			catalog_cursor_reset(work->object);
+			catalog_cycle_at_once(work->object->server);
+		}
+	}
 	step_end();
 	if (differences == NIL)
 		return;

@@ -183,6 +183,7 @@ fill_column(CaptureColumn *column, Oid relid, AttrNumber attnum,
 	column->updateable = field->updateable;
 	column->nillable = field->nillable;
 	column->default_true = field->default_true;
+	column->should_be = field->atttype;
 	column->required = field->createable && !field->nillable &&
 		!field->defaulted && column->type != BOOLOID;
 	column->max_chars = column->type == TEXTOID ? field->length : 0;
@@ -235,6 +236,25 @@ find_own_column(Oid relid, const char *name, Oid type)
 	return InvalidAttrNumber;	/* not reached */
 }
 
+/* A column that was dropped is left out; one of its number is still there. */
+static bool
+is_renamed(const SyncObject *object, const SyncField *field)
+{
+	return field->attnum != InvalidAttrNumber &&
+		OidIsValid(get_atttype(object->relid, field->attnum));
+}
+
+/* What is written to it would not go anywhere. */
+static void
+refuse_renamed(const CaptureTable *table, const char *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table \"%s\" was altered and takes no changes: column \"%s\" was renamed",
+					relation_label(table->root), column),
+			 errhint("Rename it back, or leave its field out by sync.set(..., 'exclude', ...).")));
+}
+
 static void
 fill_table(CaptureTable *table, const SyncObject *object, List *fields)
 {
@@ -253,6 +273,8 @@ fill_table(CaptureTable *table, const SyncObject *object, List *fields)
 		SyncField  *field = (SyncField *) lfirst(lc);
 		AttrNumber	attnum = get_attnum(table->relid, field->attname);
 
+		if (attnum == InvalidAttrNumber && is_renamed(object, field))
+			refuse_renamed(table, field->attname);
 		if (attnum == InvalidAttrNumber || attnum == table->id)
 			continue;
 		fill_column(&table->columns[table->ncolumns++], table->relid, attnum,

@@ -246,11 +246,26 @@ append_json_value(StringInfo buf, const CaptureTable *table,
 	}
 }
 
+/* Its values mean something else now than Salesforce's field. */
+static void
+refuse_type(const CaptureTable *table, const CaptureColumn *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("column \"%s\" of table \"%s\" was altered and takes no changes: it is of type %s instead of %s",
+					column->name, relation_label(table->root),
+					format_type_be(column->type),
+					format_type_be(column->should_be)),
+			 errhint("Undo that by ALTER TABLE, or leave the field out by sync.set(..., 'exclude', ...).")));
+}
+
 void
 capture_append_change(StringInfo buf, const CaptureTable *table,
 			  const CaptureColumn *column, Datum old, bool old_null,
 			  Datum new, bool new_null)
 {
+	if (column->type != column->should_be)
+		refuse_type(table, column);
 	appendStringInfoChar(buf, buf->len == 0 ? '{' : ',');
 	appendStringInfoString(buf, column->key);
 	appendStringInfoString(buf, ":[");

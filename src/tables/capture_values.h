@@ -27,6 +27,7 @@ typedef struct CaptureColumn
 	bool		required;		/* on create */
 	bool		nillable;
 	bool		default_true;	/* of a boolean */
+	Oid			should_be;		/* the type that the column was given */
 	int			max_chars;		/* 0 = no limit */
 	int			max_digits;		/* before the decimal point; 0 = no limit */
 } CaptureColumn;

@@ -144,7 +144,7 @@ catalog_servers(void)
 	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')," \
 	" p.rereads, (SELECT min(" ROW_DUE ") FROM sync.failures f" \
 	" WHERE f.server = o.server AND f.object = o.object AND " IS_ROW_SOON ")," \
-	" p.unguarded, p.merge" \
+	" p.unguarded, p.merge, p.misshapen" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
 	" WHERE o.enabled"
@@ -210,6 +210,7 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->rows_due = sql_time(sql, row, 39);
 	object->unguarded = sql_text(sql, row, 40);
 	object->merge = sql_bool(sql, row, 41);
+	object->misshapen = sql_bool(sql, row, 42);
 	return object;
 }
 
@@ -298,6 +299,8 @@ field_from_row(SqlScope *sql, uint64 row)
 	field->external_id = sql_bool(sql, row, 14);
 	field->default_true = sql_bool(sql, row, 15);
 	field->reference_to = sql_list(sql, row, 16);
+	field->atttype = (Oid) sql_int(sql, row, 17);
+	field->attnum = (int16) sql_int(sql, row, 18);
 	field->reference = strcmp(field->type, "reference") == 0;
 	field->rounded = strcmp(field->type, "double") == 0 ||
 		strcmp(field->type, "currency") == 0 ||
@@ -317,7 +320,8 @@ catalog_fields(const SyncObject *object)
 				"SELECT field, attname, type, label, length, digits,"
 				" precision, scale, nillable, createable, updateable,"
 				" defaulted, calculated, external_id, default_true,"
-				" reference_to"
+				" reference_to, atttype::pg_catalog.oid,"
+				" coalesce(attnum, 0)::pg_catalog.int4"
 				" FROM sync.field WHERE server = $1 AND object = $2"
 				" ORDER BY ordinal", "nt", object->server, object->object);
 	MemoryContextSwitchTo(sql.caller);
@@ -439,6 +443,14 @@ catalog_described(const SyncObject *object, bool fully, const char *tag)
 }
 
 void
+catalog_misshapen(const SyncObject *object, bool misshapen)
+{
+	RUN("UPDATE sync.progress SET misshapen = $3"
+		" WHERE server = $1 AND object = $2",
+		"ntb", object->server, object->object, misshapen);
+}
+
+void
 catalog_unguarded(const SyncObject *object, const char *what)
 {
 	RUN("UPDATE sync.progress SET unguarded = $3"
@@ -467,10 +479,10 @@ catalog_add_fields(const SyncObject *object, List *fields)
 					   "INSERT INTO sync.field (server, object, field, attname,"
 					   " ordinal, type, label, length, digits, precision, scale,"
 					   " nillable, createable, updateable, defaulted, calculated,"
-					   " external_id, default_true, reference_to)"
+					   " external_id, default_true, reference_to, atttype)"
 					   " SELECT $1, $2, $3, $4,"
 					   " coalesce(max(ordinal), 0) + 1, $5, $6, $7, $8, $9, $10,"
-					   " $11, $12, $13, $14, $15, $16, $17, coalesce($18, '{}')"
+					   " $11, $12, $13, $14, $15, $16, $17, coalesce($18, '{}'), $19"
 					   " FROM sync.field WHERE server = $1 AND object = $2"
 					   " ON CONFLICT (server, object, field) DO UPDATE SET"
 					   " attname = excluded.attname, type = excluded.type,"
@@ -484,13 +496,14 @@ catalog_add_fields(const SyncObject *object, List *fields)
 					   " calculated = excluded.calculated,"
 					   " external_id = excluded.external_id,"
 					   " default_true = excluded.default_true,"
-					   " reference_to = excluded.reference_to",
-					   "nttnttiiiibbbbbbbT", object->server, object->object,
+					   " reference_to = excluded.reference_to,"
+					   " atttype = excluded.atttype",
+					   "nttnttiiiibbbbbbbTo", object->server, object->object,
 					   f->field, f->attname, f->type, f->label, f->length,
 					   f->digits, f->precision, f->scale, f->nillable,
 					   f->createable, f->updateable, f->defaulted,
 					   f->calculated, f->external_id, f->default_true,
-					   f->reference_to);
+					   f->reference_to, f->atttype);
 	}
 	sql_end(&sql);
 	catalog_changed();
@@ -1016,6 +1029,11 @@ catalog_reconcile(void)
 				   " AND (s.origin <> $1 OR NOT EXISTS"
 				   " (SELECT FROM pg_catalog.pg_foreign_server g"
 				   " WHERE g.oid = s.serverid))", "t", origin);
+	/* Columns have other numbers in what was restored. */
+	(void) sql_run(&sql,
+				   "UPDATE sync.field f SET attnum = NULL FROM sync.server s"
+				   " WHERE s.server = f.server AND s.origin <> $1",
+				   "t", origin);
 	(void) sql_run(&sql,
 				   "UPDATE sync.server SET paused = true, origin = $1"
 				   " WHERE origin <> $1", "t", origin);

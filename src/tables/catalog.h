@@ -46,6 +46,8 @@ typedef struct SyncField
 	bool		external_id;
 	bool		default_true;	/* of a boolean: what Salesforce sets itself */
 	List	   *reference_to;	/* of char * */
+	Oid			atttype;		/* of the column, as it should be */
+	int16		attnum;			/* 0 = not learned yet */
 	bool		reference;		/* type: to another record */
 	bool		rounded;		/* type: a number that is kept to its scale */
 } SyncField;
@@ -105,6 +107,7 @@ typedef struct SyncObject
 	TimestampTz rows_due;		/* some of them for so long; 0 = for an hour */
 	bool		has_failures;	/* steps of it do, */
 	bool		push_failed;	/* or that its rows cannot go out */
+	bool		misshapen;		/* its columns were not as they should be */
 	char	   *unguarded;		/* which triggers are missing; NULL = none */
 	char	   *job;
 	char	   *job_version;
@@ -144,6 +147,7 @@ extern List *catalog_synced_objects(const char *server);	/* names */
  * pull, and merged.  It waits for no pull that is under way, whose questions
  * are older: catalog_pulled leaves the cursor alone if it was set back since
  * the object was read, by whomever but its caller.
+ * catalog_misshapen: whether columns of the table are not as they should be.
  * catalog_unguarded: which triggers the table lacks, NULL when it lacks none;
  * told in sync.failures as well.
  */
@@ -164,6 +168,7 @@ extern void catalog_object_failed(const SyncObject *object, TimestampTz retry_at
 								  const char *error);
 extern void catalog_described(const SyncObject *object, bool fully,
 							  const char *tag);
+extern void catalog_misshapen(const SyncObject *object, bool misshapen);
 extern void catalog_unguarded(const SyncObject *object, const char *what);
 extern void catalog_add_fields(const SyncObject *object, List *fields);
 extern void catalog_changed(void);

@@ -1,0 +1,218 @@
+/*-------------------------------------------------------------------------
+ *
+ * columns.c
+ *	  Following what its owner does to the columns of a synced table.
+ *
+ * A column is known by its number as well as by its name: one that was dropped
+ * and added again, perhaps in one statement, has the name and none of the values.
+ * What is found is followed at once where an event trigger sees the ALTER TABLE,
+ * and by the next cycle where it does not.
+ *
+ * Copyright (c) 2026, the sync authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/event_trigger.h"
+#include "fmgr.h"
+
+#include "columns.h"
+#include "compat.h"
+#include "mapping.h"
+#include "tables/sql.h"
+#include "wake.h"
+
+PG_FUNCTION_INFO_V1(sync_columns_altered);
+
+/*
+ * Fields beside the columns that have their name, and their number; either may
+ * be gone.
+ */
+#define FIELDS_AND_COLUMNS \
+	" FROM sync.field f JOIN sync.object o USING (server, object)" \
+	" LEFT JOIN pg_catalog.pg_attribute n ON n.attrelid = o.relation" \
+	" AND n.attname = f.attname AND NOT n.attisdropped" \
+	" LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = o.relation" \
+	" AND a.attnum = f.attnum AND NOT a.attisdropped" \
+	" WHERE o.enabled"
+
+#define IS_OTHER	" AND n.attnum IS DISTINCT FROM f.attnum"
+
+List *
+columns_changed(const char *server)
+{
+	SqlScope	sql;
+	List	   *objects;
+
+	sql_begin(&sql);
+	objects = sql_texts(&sql, sql_run(&sql, "SELECT DISTINCT f.object"
+									  FIELDS_AND_COLUMNS IS_OTHER
+									  " AND o.server = $1", "n", server));
+	sql_end(&sql);
+	return objects;
+}
+
+/* Without these nothing of the object can be synced. */
+static bool
+is_needed(const SyncObject *object, const char *field)
+{
+	return strcmp(field, "Id") == 0 || strcmp(field, "IsDeleted") == 0 ||
+		strcmp(field, object->stamp_field) == 0;
+}
+
+static void
+leave_out(SyncObject *object, const char *field, const char *column)
+{
+	SqlScope	sql;
+
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "UPDATE sync.object SET"
+				   " fields = array_remove(fields, $3),"
+				   " exclude = CASE WHEN fields IS NULL"
+				   " THEN array_append(array_remove(exclude, $3), $3)"
+				   " ELSE exclude END"
+				   " WHERE server = $1 AND object = $2",
+				   "ntt", object->server, object->object, field);
+	sql_end(&sql);
+	catalog_remove_field(object, field);
+	ereport(NOTICE,
+			(errmsg("field \"%s\" of %s is no longer synced, since column \"%s\" was dropped",
+					field, object->object, column),
+			 errhint("sync.set('%s', '%s', 'exclude', ...) without it brings it back.",
+					 object->server, object->object)));
+}
+
+static void
+note_numbers(const SyncObject *object)
+{
+	SqlScope	sql;
+
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "UPDATE sync.field f SET attnum = n.attnum"
+				   " FROM sync.object o"
+				   " JOIN pg_catalog.pg_attribute n ON n.attrelid = o.relation"
+				   " AND NOT n.attisdropped"
+				   " WHERE o.server = f.server AND o.object = f.object"
+				   " AND f.server = $1 AND f.object = $2"
+				   " AND n.attname = f.attname"
+				   " AND n.attnum IS DISTINCT FROM f.attnum",
+				   "nt", object->server, object->object);
+	sql_end(&sql);
+}
+
+/* One column that is not what it was. */
+typedef struct Altered
+{
+	char	   *field;
+	char	   *column;
+	bool		by_name;		/* there is a column of its name */
+	bool		by_number;		/* there is one of its number */
+	bool		known;			/* its number was known */
+} Altered;
+
+static List *
+read_altered(const SyncObject *object)
+{
+	SqlScope	sql;
+	List	   *altered = NIL;
+	uint64		n;
+
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				"SELECT f.field, f.attname, n.attnum IS NOT NULL,"
+				" a.attnum IS NOT NULL, f.attnum IS NOT NULL"
+				FIELDS_AND_COLUMNS IS_OTHER
+				" AND o.server = $1 AND o.object = $2",
+				"nt", object->server, object->object);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+	{
+		Altered    *one = palloc(sizeof(Altered));
+
+		one->field = sql_text(&sql, i, 1);
+		one->column = sql_text(&sql, i, 2);
+		one->by_name = sql_bool(&sql, i, 3);
+		one->by_number = sql_bool(&sql, i, 4);
+		one->known = sql_bool(&sql, i, 5);
+		altered = lappend(altered, one);
+	}
+	sql_end(&sql);
+	return altered;
+}
+
+void
+columns_follow(const char *server, const char *name)
+{
+	SyncObject *object = catalog_object(server, name);
+	bool		fill = false;
+	ListCell   *lc;
+
+	if (object == NULL)
+		return;
+	foreach(lc, read_altered(object))
+	{
+		Altered    *one = (Altered *) lfirst(lc);
+
+		if (one->by_name)
+			fill |= one->known;
+		else if (one->known && !one->by_number &&
+				 !is_needed(object, one->field))
+			leave_out(object, one->field, one->column);
+	}
+	note_numbers(object);
+	if (!fill)
+		return;
+	catalog_cursor_reset(object);
+	catalog_changed();
+}
+
+/* The synced tables that a command has altered. */
+static uint64
+read_commanded(SqlScope *sql)
+{
+	return sql_run(sql,
+				   "SELECT DISTINCT o.server, o.object, s.serverid"
+				   " FROM pg_catalog.pg_event_trigger_ddl_commands() d"
+				   " JOIN sync.object o ON o.relation = d.objid"
+				   " JOIN sync.server s USING (server)"
+				   " WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+				   " AND o.enabled", "");
+}
+
+/*
+ * Event trigger on ddl_command_end of ALTER TABLE, anybody's.
+ */
+Datum
+sync_columns_altered(PG_FUNCTION_ARGS)
+{
+	SqlScope	sql;
+	List	   *servers = NIL;
+	List	   *objects = NIL;
+	List	   *oids = NIL;
+	uint64		n;
+	ListCell   *lc;
+	ListCell   *lc2;
+	ListCell   *lc3;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not fired by event trigger manager");
+	sql_begin(&sql);
+	n = read_commanded(&sql);
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+	{
+		servers = lappend(servers, sql_text(&sql, i, 1));
+		objects = lappend(objects, sql_text(&sql, i, 2));
+		oids = lappend_oid(oids, (Oid) sql_int(&sql, i, 3));
+	}
+	sql_end(&sql);
+	forthree(lc, servers, lc2, objects, lc3, oids)
+	{
+		columns_follow(lfirst(lc), lfirst(lc2));
+		worker_wake_at_commit(lfirst_oid(lc3), false);
+	}
+	PG_RETURN_NULL();
+}
