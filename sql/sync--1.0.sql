@@ -70,6 +70,7 @@ CREATE TABLE sync.field (
     attname      name NOT NULL,
     attnum       smallint,        -- NULL: to be learned
     atttype      regtype NOT NULL,
+    dropped      boolean NOT NULL DEFAULT false,    -- its column, by a user
     ordinal      integer NOT NULL,
     type         text NOT NULL,   -- Salesforce's word
     label        text,

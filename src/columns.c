@@ -68,20 +68,15 @@ leave_out(SyncObject *object, const char *field, const char *column)
 
 	sql_begin(&sql);
 	(void) sql_run(&sql,
-				   "UPDATE sync.object SET"
-				   " fields = array_remove(fields, $3),"
-				   " exclude = CASE WHEN fields IS NULL"
-				   " THEN array_append(array_remove(exclude, $3), $3)"
-				   " ELSE exclude END"
-				   " WHERE server = $1 AND object = $2",
+				   "UPDATE sync.field SET dropped = true, attnum = NULL"
+				   " WHERE server = $1 AND object = $2 AND field = $3",
 				   "ntt", object->server, object->object, field);
 	sql_end(&sql);
-	catalog_remove_field(object, field);
+	catalog_changed();
 	ereport(NOTICE,
 			(errmsg("field \"%s\" of %s is no longer synced, since column \"%s\" was dropped",
 					field, object->object, column),
-			 errhint("sync.set('%s', '%s', 'exclude', ...) without it brings it back.",
-					 object->server, object->object)));
+			 errhint("Add the column again, and it is filled.")));
 }
 
 static void
@@ -91,7 +86,7 @@ note_numbers(const SyncObject *object)
 
 	sql_begin(&sql);
 	(void) sql_run(&sql,
-				   "UPDATE sync.field f SET attnum = n.attnum"
+				   "UPDATE sync.field f SET attnum = n.attnum, dropped = false"
 				   " FROM sync.object o"
 				   " JOIN pg_catalog.pg_attribute n ON n.attrelid = o.relation"
 				   " AND NOT n.attisdropped"
@@ -110,7 +105,7 @@ typedef struct Altered
 	char	   *column;
 	bool		by_name;		/* there is a column of its name */
 	bool		by_number;		/* there is one of its number */
-	bool		known;			/* its number was known */
+	bool		known;			/* its number was, or it was dropped */
 } Altered;
 
 static List *
@@ -123,7 +118,7 @@ read_altered(const SyncObject *object)
 	sql_begin(&sql);
 	n = sql_run(&sql,
 				"SELECT f.field, f.attname, n.attnum IS NOT NULL,"
-				" a.attnum IS NOT NULL, f.attnum IS NOT NULL"
+				" a.attnum IS NOT NULL, f.attnum IS NOT NULL OR f.dropped"
 				FIELDS_AND_COLUMNS IS_OTHER
 				" AND o.server = $1 AND o.object = $2",
 				"nt", object->server, object->object);
@@ -209,6 +204,9 @@ sync_columns_altered(PG_FUNCTION_ARGS)
 		oids = lappend_oid(oids, (Oid) sql_int(&sql, i, 3));
 	}
 	sql_end(&sql);
+	/* In a dump that is being restored columns have other numbers. */
+	if (n > 0)
+		catalog_reconcile();
 	forthree(lc, servers, lc2, objects, lc3, oids)
 	{
 		columns_follow(lfirst(lc), lfirst(lc2));

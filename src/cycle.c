@@ -39,6 +39,8 @@
 #define OBJECT_RETRY_MAX	USECS_PER_HOUR
 #define SERVER_RETRY_MIN	(5 * USECS_PER_SEC)
 #define SERVER_RETRY_MAX	(15 * USECS_PER_MINUTE)
+/* Between two readings of all rows, should one not suffice. */
+#define REREAD_PAUSE		(5 * USECS_PER_SEC)
 /* Somebody has something locked, for as long as his transaction takes. */
 #define LOCK_RETRY_MIN		(1 * USECS_PER_SEC)
 #define LOCK_RETRY_MAX		(10 * USECS_PER_SEC)
@@ -373,6 +375,13 @@ init_step(Step *step, Cycle *cycle, SyncObject *object, const char *operation)
  * Which objects to pull
  */
 
+TimestampTz
+cycle_rereads_at(const SyncObject *object)
+{
+	return TIMESTAMP_IS_NOBEGIN(object->cursor) ?
+		object->last_synced + REREAD_PAUSE : 0;
+}
+
 static bool
 is_wanted(const Cycle *cycle, const SyncObject *object, const char *only)
 {
@@ -385,6 +394,7 @@ is_wanted(const Cycle *cycle, const SyncObject *object, const char *only)
 	if (object->retry_at > now)
 		return false;
 	if (object->last_synced == 0 || object->failures > 0 ||
+		(cycle_rereads_at(object) != 0 && cycle_rereads_at(object) <= now) ||
 		(object->rows_due != 0 && object->rows_due <= now))
 		return true;
 	return object->interval > 0 ? object->due <= now : cycle->full;

@@ -46,6 +46,9 @@ typedef struct Cycle
  * cycle_concerns_object: false for an error that ends the cycle of all objects,
  * and for cancel and shutdown.
  *
+ * cycle_rereads_at: when an object whose cursor was set back is to be read anew,
+ * which does not wait for its turn; 0 = that is not the case.
+ *
  * cycle_check_budget: ERROR when our share of the org's daily calls is used up.
  *
  * cycle_count_calls: adds the calls made since the last time to sync.calls (not
@@ -62,6 +65,7 @@ extern void cycle_note_push_failure(const char *server,
 									const SyncObject *object,
 									const struct ErrorData *error);
 extern bool cycle_concerns_object(const struct ErrorData *error);
+extern TimestampTz cycle_rereads_at(const SyncObject *object);
 extern void cycle_check_budget(const Cycle *cycle);
 extern int64 cycle_count_calls(Org *org);
 extern int64 cycle_calls(const Org *org);

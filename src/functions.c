@@ -371,7 +371,7 @@ no_such_change(int64 seq)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("there is no change %lld in the outbox, or it has been sent",
+			 errmsg("there is no change %lld in the outbox, or it is being sent",
 					(long long) seq),
 			 errhint("SELECT seq FROM sync.outbox lists them.")));
 }

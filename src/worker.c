@@ -446,6 +446,13 @@ next_object_due(ServerWorker *w)
 
 		if (object->state != STATE_LIVE || object->direction == DIRECTION_TO)
 			continue;
+		if (cycle_rereads_at(object) != 0)
+		{
+			TimestampTz again = Max(cycle_rereads_at(object),
+									object->retry_at);
+
+			due = due ? Min(due, again) : again;
+		}
 		if (object->rows_due != 0)
 		{
 			/* At once is a moment long ago. */

@@ -127,7 +127,8 @@ catalog_servers(void)
 
 #define OBJECT_COLUMNS \
 	"SELECT o.server, o.object, o.relation::pg_catalog.oid, o.fields," \
-	" o.exclude, o.filter, o.on_delete = 'mark'," \
+	" o.exclude || ARRAY(SELECT d.field FROM sync.field d" \
+	" WHERE d.server = o.server AND d.object = o.object AND d.dropped), o.filter, o.on_delete = 'mark'," \
 	" (extract(epoch FROM o.interval) * 1000000)::pg_catalog.int8," \
 	" p.state, p.stamp_field, p.has_isdeleted, p.undeletable, p.deletable," \
 	" p.replicateable, p.cursor, p.rows, p.due, p.job, p.job_version," \
@@ -323,7 +324,7 @@ catalog_fields(const SyncObject *object)
 				" reference_to, atttype::pg_catalog.oid,"
 				" coalesce(attnum, 0)::pg_catalog.int4"
 				" FROM sync.field WHERE server = $1 AND object = $2"
-				" ORDER BY ordinal", "nt", object->server, object->object);
+				" AND NOT dropped ORDER BY ordinal", "nt", object->server, object->object);
 	MemoryContextSwitchTo(sql.caller);
 	for (uint64 i = 0; i < n; i++)
 		fields = lappend(fields, field_from_row(&sql, i));
@@ -497,7 +498,7 @@ catalog_add_fields(const SyncObject *object, List *fields)
 					   " external_id = excluded.external_id,"
 					   " default_true = excluded.default_true,"
 					   " reference_to = excluded.reference_to,"
-					   " atttype = excluded.atttype",
+					   " atttype = excluded.atttype, dropped = false",
 					   "nttnttiiiibbbbbbbTo", object->server, object->object,
 					   f->field, f->attname, f->type, f->label, f->length,
 					   f->digits, f->precision, f->scale, f->nillable,

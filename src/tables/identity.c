@@ -259,7 +259,8 @@ read_references(const char *server)
 				" FROM sync.field f JOIN sync.object o USING (server, object)"
 				" JOIN sync.object p ON p.server = f.server AND p.enabled"
 				" AND p.object = ANY (f.reference_to)"
-				" WHERE f.server = $1 AND o.enabled", "n", server);
+				" WHERE f.server = $1 AND o.enabled AND NOT f.dropped",
+				"n", server);
 	MemoryContextSwitchTo(sql.caller);
 	for (uint64 i = 0; i < n; i++)
 	{

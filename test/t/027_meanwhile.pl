@@ -79,7 +79,7 @@ sub copy_during
     $org->no_faults;
     $session->query('BEGIN');
     $session->query($set);
-    my $copy = sql_start($node, q{SELECT operation, new FROM sync.now('acme') WHERE object IS NOT NULL});
+    my $copy = sql_start($node, q{SELECT operation, CASE operation WHEN 'copy' THEN new + updated + skipped ELSE new END FROM sync.now('acme') WHERE object IS NOT NULL});
     wait_for($node, qq{
         SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'acme.lead'::regclass AND NOT granted)
             OR EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'sync cycle')
