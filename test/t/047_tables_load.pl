@@ -15,7 +15,7 @@ sub load
     my ($table, $columns, $rows, @more) = @_;
     my $more = join '', map { ", $_" } @more;
 
-    return value($node, "TRUNCATE $table \\g /dev/null\n"
+    return value($node, "SELECT tt.apply('$table'::regclass::oid, 'TRUNCATE $table') \\g /dev/null\n"
           . "SELECT tt.load('$table'::regclass::oid, '$columns', " . bytes($rows) . "$more)");
 }
 
@@ -74,7 +74,7 @@ my %bad = (
 );
 
 value($node, <<'SQL');
-TRUNCATE acme.lead;
+SELECT tt.apply('acme.lead'::regclass::oid, 'TRUNCATE acme.lead');
 CREATE TABLE numbers (n int PRIMARY KEY);
 INSERT INTO numbers SELECT generate_series(1, 3);
 GRANT REFERENCES, SELECT ON numbers TO app;
@@ -150,7 +150,7 @@ is(load('acme.lead', '{id}', "1\n"), '1', 'and after all of this a load goes wel
 # --- Resuming: rows and progress commit together -------------------------------------
 
 is(value($node, <<'SQL'), "1\n1", 'a page that was rolled back is not there, and comes again');
-TRUNCATE acme.lead \g /dev/null
+SELECT tt.apply('acme.lead'::regclass::oid, 'TRUNCATE acme.lead') \g /dev/null
 BEGIN; SELECT tt.load('acme.lead'::regclass::oid, '{id}', 'a') \g /dev/null
 ROLLBACK;
 SELECT tt.load('acme.lead'::regclass::oid, '{id}', 'a');
@@ -202,7 +202,7 @@ for my $round (1 .. 6)
     my $file = PostgreSQL::Test::Utils::tempdir() . '/rows';
     append_to_file($file, join("\n", @rows) . ($round % 2 ? "\n" : ''));
     my ($count, @refused) = split /\n/,
-      value($node, "TRUNCATE acme.many \\g /dev/null\nSELECT tt.load_file('acme.many'::regclass::oid, '{id,name,n,ok}', '$file')");
+      value($node, "SELECT tt.apply('acme.many'::regclass::oid, 'TRUNCATE acme.many') \\g /dev/null\nSELECT tt.load_file('acme.many'::regclass::oid, '{id,name,n,ok}', '$file')");
 
     is($count, scalar @good, "round $round: $count of $n rows go in");
     is(join(' ', map { (split / /)[0] } grep { /^r\d{5} / } @refused), join(' ', @bad), '... and the others are refused, all and only they');
@@ -217,7 +217,7 @@ open my $out, '>', $big or die;
 print $out join(',', $_, '"' . 'x' x 90 . '"', $_ % 50_000 == 7 ? 'bad' : $_, 't'), "\n" for 1 .. 300_000;
 close $out;
 my ($small, $after) = split /\n/, value($node, <<"SQL");
-TRUNCATE acme.many \\g /dev/null
+SELECT tt.apply('acme.many'::regclass::oid, 'TRUNCATE acme.many') \\g /dev/null
 SELECT tt.load('acme.many'::regclass::oid, '{id,name,n,ok}', '1,x,x,t') \\g /dev/null
 SELECT tt.rss_anon();
 SELECT tt.load_file('acme.many'::regclass::oid, '{id,name,n,ok}', '$big') \\g /dev/null
