@@ -260,6 +260,8 @@ refused_locked(Oid relid, const char *id)
 	RefusedRow *row = palloc0(sizeof(RefusedRow));
 	int			pid = blocker_of_row(relid, id);
 
+	if (pid == 0)
+		pid = blocker_of_table(relid, RowExclusiveLock);
 	row->id = pstrdup(id);
 	strlcpy(row->sqlstate, unpack_sql_state(ERRCODE_LOCK_NOT_AVAILABLE),
 			sizeof(row->sqlstate));

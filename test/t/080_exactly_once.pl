@@ -240,7 +240,8 @@ foreach my $when (sort keys %locks)
             hit($what, $fault);
             my $session = hold_lock(sprintf $locks{$when}, lc $object);
             wait_for($node, q{SELECT count(*) > 0 FROM pg_stat_activity
-                WHERE backend_type LIKE 'sync%' AND wait_event_type = 'Lock'}, "$what: it waits");
+                WHERE backend_type LIKE 'sync%' AND wait_event_type = 'Lock'
+                OR EXISTS (SELECT FROM sync.failures WHERE operation = 'replace')}, "$what: it waits");
             $kill{$who}->();
             $session->kill_kill;
             settled($what, $object, $name, FEW);
