@@ -72,6 +72,7 @@ CREATE TABLE sync.field (
     atttype      regtype NOT NULL,
     dropped      boolean NOT NULL DEFAULT false,    -- its column, by a user
     ordinal      integer NOT NULL,
+    durable_id   text,            -- tells a field from another of its name
     type         text NOT NULL,   -- Salesforce's word
     label        text,
     length       integer NOT NULL,

@@ -176,17 +176,6 @@ object_description(const ObjectAddress *object)
 #endif
 }
 
-/* 17 can ask for stronger modes along. */
-static inline bool
-lock_held_by_me(const LOCKTAG *tag, LOCKMODE mode)
-{
-#if PG_VERSION_NUM >= 170000
-	return LockHeldByMe(tag, mode, false);
-#else
-	return LockHeldByMe(tag, mode);
-#endif
-}
-
 /* 17 numbers processes otherwise. */
 static inline PGPROC *
 proc_of_vxid(const VirtualTransactionId *vxid)

@@ -19,6 +19,8 @@
 
 #include "evolve.h"
 #include "mapping.h"
+#include "salesforce/query.h"
+#include "salesforce/soql.h"
 #include "step.h"
 
 int			evolve_interval = 3600;
@@ -182,10 +184,81 @@ forget_fields(SyncObject *object, List *before, List *after)
 	return gone;
 }
 
+static bool
+has_custom_field(const DescribeObject *described)
+{
+	ListCell   *lc;
+
+	foreach(lc, described->fields)
+	{
+		const char *name = ((DescribeField *) lfirst(lc))->name;
+		size_t		length = strlen(name);
+
+		if (length > 3 && strcmp(name + length - 3, "__c") == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A custom field can be deleted and made anew under its name between two
+ * describes, which tell no difference; its DurableId does (Object Reference:
+ * FieldDefinition).  NULL where the org does not say, which is none the worse.
+ */
+static QueryPage *
+ask_identities(Org *org, const DescribeObject *described)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	QueryPage  *volatile page = NULL;
+
+	if (!has_custom_field(described))
+		return NULL;
+	api_clear_error(org->api);
+	PG_TRY();
+	{
+		page = query_run(org->api,
+						 psprintf("SELECT QualifiedApiName, DurableId FROM FieldDefinition"
+								  " WHERE EntityDefinition.QualifiedApiName = %s",
+								  soql_string(described->name)), false);
+	}
+	PG_CATCH();
+	{
+		if (org->api->error.status == 0)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		api_clear_error(org->api);
+	}
+	PG_END_TRY();
+	return page;
+}
+
+/* How many fields are others than those that had their names before. */
+static int
+note_identities(const SyncObject *object, const QueryPage *page)
+{
+	List	   *fields = NIL;
+	List	   *identities = NIL;
+
+	for (int i = 0; page != NULL && i < page->nrecords; i++)
+	{
+		const char *name = query_value(page, i, "QualifiedApiName");
+		const char *identity = query_value(page, i, "DurableId");
+
+		if (name == NULL || identity == NULL)
+			continue;
+		fields = lappend(fields, pstrdup(name));
+		identities = lappend(identities, pstrdup(identity));
+	}
+	return fields == NIL ? 0 :
+		(int) catalog_field_identities(object, fields, identities);
+}
+
 int
 evolve_object(Org *org, SyncObject *object)
 {
 	DescribeObject *described;
+	QueryPage  *identities = NULL;
 	List	   *before;
 	List	   *after;
 	int			filled;
@@ -194,6 +267,8 @@ evolve_object(Org *org, SyncObject *object)
 	described = describe_object(org->api, object->object,
 								needs_full_describe(object)
 								? NULL : object->describe_tag);
+	if (described != NULL)
+		identities = ask_identities(org, described);
 	step_begin();
 	if (described == NULL)
 	{
@@ -207,6 +282,7 @@ evolve_object(Org *org, SyncObject *object)
 	filled = follow_fields(described, object, before, after);
 	gone = forget_fields(object, before, after);
 	catalog_add_fields(object, after);
+	filled += note_identities(object, identities);
 	catalog_described(object, true, described->last_modified);
 	if (filled > 0)
 		catalog_cursor_reset(object);

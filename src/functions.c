@@ -447,19 +447,26 @@ return_log(RowsOut *out, int64 run)
 				 errhint("The server log says why.")));
 }
 
-/* A lock with which this transaction would keep the cycle from writing. */
-static bool
-holds_table_lock(Oid relid)
+/* A table that this transaction keeps the cycle from writing to; or InvalidOid. */
+static Oid
+locked_table(const char *server)
 {
-	LOCKTAG		tag;
+	SqlScope	sql;
+	Oid			relid = InvalidOid;
 
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
-	for (LOCKMODE mode = ShareLock; mode <= AccessExclusiveLock; mode++)
-	{
-		if (lock_held_by_me(&tag, mode))
-			return true;
-	}
-	return false;
+	sql_begin(&sql);
+	if (sql_run(&sql,
+				"SELECT l.relation FROM pg_catalog.pg_locks l"
+				" JOIN sync.object o ON o.relation = l.relation"
+				" JOIN pg_catalog.pg_database d ON d.oid = l.database"
+				" WHERE o.server = $1 AND o.enabled"
+				" AND d.datname = current_database()"
+				" AND l.pid = pg_backend_pid() AND l.granted AND l.mode IN"
+				" ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',"
+				" 'AccessExclusiveLock') LIMIT 1", "n", server) > 0)
+		relid = (Oid) sql_int(&sql, 0, 1);
+	sql_end(&sql);
+	return relid;
 }
 
 /*
@@ -469,24 +476,20 @@ holds_table_lock(Oid relid)
 static void
 check_nothing_locked(const char *server)
 {
-	ListCell   *lc;
+	Oid			relid;
 
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("sync.now cannot run in a transaction that has written something or locked rows"),
 				 errhint("Commit first.")));
-	foreach(lc, catalog_objects(server))
-	{
-		SyncObject *object = (SyncObject *) lfirst(lc);
-
-		if (holds_table_lock(object->relid))
-			ereport(ERROR,
-					(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-					 errmsg("sync.now cannot run in a transaction that has locked table \"%s\"",
-							relation_label(object->relid)),
-					 errhint("Commit first.")));
-	}
+	relid = locked_table(server);
+	if (OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("sync.now cannot run in a transaction that has locked table \"%s\"",
+						relation_label(relid)),
+				 errhint("Commit first.")));
 }
 
 /*

@@ -443,6 +443,31 @@ catalog_described(const SyncObject *object, bool fully, const char *tag)
 		"nttb", object->server, object->object, tag, fully);
 }
 
+int64
+catalog_field_identities(const SyncObject *object, List *fields,
+						 List *identities)
+{
+	SqlScope	sql;
+	int64		renewed;
+
+	sql_begin(&sql);
+	renewed = sql_run(&sql,
+					  "SELECT FROM sync.field x"
+					  " JOIN ROWS FROM (unnest($3), unnest($4)) AS u (f, d)"
+					  " ON x.field = u.f WHERE x.server = $1 AND x.object = $2"
+					  " AND x.durable_id <> u.d",
+					  "ntTT", object->server, object->object, fields,
+					  identities);
+	(void) sql_run(&sql,
+				   "UPDATE sync.field x SET durable_id = u.d"
+				   " FROM ROWS FROM (unnest($3), unnest($4)) AS u (f, d)"
+				   " WHERE x.server = $1 AND x.object = $2 AND x.field = u.f"
+				   " AND x.durable_id IS DISTINCT FROM u.d",
+				   "ntTT", object->server, object->object, fields, identities);
+	sql_end(&sql);
+	return renewed;
+}
+
 void
 catalog_misshapen(const SyncObject *object, bool misshapen)
 {

@@ -147,6 +147,8 @@ extern List *catalog_synced_objects(const char *server);	/* names */
  * pull, and merged.  It waits for no pull that is under way, whose questions
  * are older: catalog_pulled leaves the cursor alone if it was set back since
  * the object was read, by whomever but its caller.
+ * catalog_field_identities: which field each name stands for (parallel lists of
+ * char *); returns how many stand for another than before.
  * catalog_misshapen: whether columns of the table are not as they should be.
  * catalog_unguarded: which triggers the table lacks, NULL when it lacks none;
  * told in sync.failures as well.
@@ -168,6 +170,8 @@ extern void catalog_object_failed(const SyncObject *object, TimestampTz retry_at
 								  const char *error);
 extern void catalog_described(const SyncObject *object, bool fully,
 							  const char *tag);
+extern int64 catalog_field_identities(const SyncObject *object, List *fields,
+									  List *identities);
 extern void catalog_misshapen(const SyncObject *object, bool misshapen);
 extern void catalog_unguarded(const SyncObject *object, const char *what);
 extern void catalog_add_fields(const SyncObject *object, List *fields);

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import secrets
 import threading
 
@@ -10,6 +11,7 @@ import dml
 import ids
 import soql
 from errors import ApiError
+from soql_names import visible
 from soql_rows import Shaper
 from wire import Response
 
@@ -184,10 +186,27 @@ def query_all(call):
     return run_query(call, True)
 
 
+# Of the objects of metadata only this question is known.
+FIELD_DEFINITIONS = re.compile(
+    r"\s*SELECT\s+QualifiedApiName\s*,\s*DurableId\s+FROM\s+FieldDefinition\s+"
+    r"WHERE\s+EntityDefinition\.QualifiedApiName\s*=\s*'(\w+)'\s*", re.IGNORECASE)
+
+
+def field_definitions(call, name):
+    obj = dml.visible_object(call.org.schema, call.user, name)
+    records = [{"attributes": {"type": "FieldDefinition"}, "QualifiedApiName": field.name,
+                "DurableId": "%s.%s" % (obj.name, field.durable)}
+               for field in obj.fields if visible(call.user, obj, field)]
+    return Response(200, {"totalSize": len(records), "done": True, "records": records})
+
+
 def run_query(call, all_rows):
     text = call.request.args.get("q")
     if not text:
         raise ApiError(400, "MALFORMED_QUERY", "SOQL statements cannot be empty or null")
+    definitions = FIELD_DEFINITIONS.fullmatch(text)
+    if definitions:
+        return field_definitions(call, definitions.group(1))
     org = call.org
     compiled = compile_query(org, call.user, text, all_rows)
     reader = org.store.reader

@@ -43,6 +43,7 @@ class Field:
 
     def __init__(self, name, type, **facts):
         self.name = name
+        self.durable = name     # one that is made anew under its name differs
         self.type = type
         self.label = facts.pop("label", None) or name
         self.length = facts.pop("length", 0)
@@ -450,6 +451,7 @@ class Schema:
         self.modified = modified
         self._by_name = {}
         self._by_prefix = {}
+        self.made = 0           # custom fields, for their durable ids
         self._lock = threading.RLock()
         for obj in objects:
             self._add(obj)
@@ -503,6 +505,8 @@ class Schema:
             obj = self._need(object_name)
             if obj.field(field.name):
                 raise ValueError("%s.%s exists" % (obj.name, field.name))
+            self.made += 1
+            field.durable = "00N%06d" % self.made
             obj.put(field)
             self._touch(obj, when)
         return field

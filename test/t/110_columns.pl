@@ -130,6 +130,22 @@ foreach my $new ({ type => 'string', length => 20 }, { type => 'double', precisi
     is(state_of('Lead'), 'live', '... and live');
 }
 
+# Both between two looks, with the same type: its identity tells.
+wait_until('the field is known by its identity', sub { $node->psql('postgres', q{SELECT * FROM sync.now('acme')});
+    return sql($node, q{SELECT count(durable_id) FROM sync.field WHERE field = 'Again__c'}) });
+$org->change('Lead', { Again__c => 8 }, touch => JSON::PP::true());
+sync_now($node, 'acme');
+$org->post('/schema', { remove_field => { object => 'Lead', name => 'Again__c' } });
+$org->post('/schema', { add_field => { object => 'Lead', name => 'Again__c', label => 'Again', type => 'double', precision => 18, scale => 2 } });
+$org->change('Lead', { Again__c => 9 }, limit => 2, touch => JSON::PP::false());
+wait_until('deleted and made anew between two looks: filled anew', sub { $node->psql('postgres', q{SELECT * FROM sync.now('acme')});
+    return sql($node, q{SELECT count(again__c) || ' ' || min(again__c)::int FROM acme.lead}) eq '2 9' });
+
+# Nothing is on its way any more: described after all that, and no more to be read.
+my $then = sql($node, 'SELECT now()');
+wait_until('all is known', sub { $node->psql('postgres', q{SELECT * FROM sync.now('acme')});
+    return sql($node, qq{SELECT bool_and(described > '$then' AND isfinite(cursor)) FROM sync.progress}) eq 't' });
+
 # Restored from a dump columns have other numbers, and nothing is read again for it.
 sql($node, q{SELECT sync.stop()});
 sql($node, 'CREATE DATABASE restored');
