@@ -455,6 +455,29 @@ look_at_guard(void *arg)
 	catalog_unguarded(object, missing);
 }
 
+/*
+ * Of every live object, whether it is due or not, and also of those that only
+ * go out: what is written while triggers are missing never gets out.
+ */
+static void
+look_at_guards(List *objects)
+{
+	ListCell   *lc;
+
+	foreach(lc, objects)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+
+		if (object->state != STATE_LIVE)
+			continue;
+		step_begin();
+		object = catalog_object(object->server, object->object);
+		if (object != NULL)
+			(void) attempt_contended(look_at_guard, object);
+		step_end();
+	}
+}
+
 /* Locks the object against other processes of sync that write to it. */
 static bool
 lock_object(const Cycle *cycle, const SyncObject *object)
@@ -490,6 +513,7 @@ choose_objects(Cycle *cycle, const char *only)
 	(void) attempt_contended(follow_columns, unconstify(char *, server));
 	objects = catalog_objects(server);
 	step_end();
+	look_at_guards(objects);
 	foreach(lc, objects)
 	{
 		SyncObject *object = (SyncObject *) lfirst(lc);
@@ -501,10 +525,7 @@ choose_objects(Cycle *cycle, const char *only)
 		object = catalog_object(server, object->object);
 		if (object && is_wanted(cycle, object, only) &&
 			!is_still_locked(cycle, object))
-		{
-			(void) attempt_contended(look_at_guard, object);
 			chosen = lappend(chosen, object);
-		}
 		step_end();
 	}
 	return chosen;

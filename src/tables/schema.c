@@ -43,6 +43,7 @@
 #include "tables/guard.h"
 #include "tables/relation.h"
 #include "tables/schema.h"
+#include "tables/watch.h"
 
 /* For people who wonder whose an index is. */
 #define KEY_COMMENT	"made by sync"
@@ -281,6 +282,7 @@ schema_release(Oid relid)
 	wait_briefly_for_locks();
 	capture_drop_triggers(relid);
 	guard_drop_triggers(relid);
+	watch_drop_strays(relid);
 	AtEOXact_GUC(false, level);
 }
 

@@ -23,6 +23,7 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "lib/stringinfo.h"
+#include "nodes/primnodes.h"
 #include "rewrite/prs2lock.h"
 #include "rewrite/rewriteDefine.h"
 #include "utils/builtins.h"
@@ -40,16 +41,25 @@ typedef struct OwnTrigger
 {
 	const char *name;
 	const char *function;
+	int16		type;			/* when it fires: TRIGGER_TYPE_ bits */
 	bool		takes_writes;	/* of tables that do, or of those that don't */
 	bool		when_live;		/* only when the first copy is done */
 } OwnTrigger;
 
+#define ANY_CHANGE \
+	(TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
+
 static const OwnTrigger own_triggers[] = {
-	{"sync_guard", "refuse_write", false, false},
-	{"sync_guard_rows", "refuse_write", false, false},
-	{"sync_capture", "capture", true, false},
-	{"sync_no_truncate", "refuse_truncate", true, false},
-	{"sync_identity", "identify", true, true},
+	{"sync_guard", "refuse_write",
+	TRIGGER_TYPE_BEFORE | ANY_CHANGE | TRIGGER_TYPE_TRUNCATE, false, false},
+	{"sync_guard_rows", "refuse_write",
+	TRIGGER_TYPE_ROW | ANY_CHANGE, false, false},
+	{"sync_capture", "capture",
+	TRIGGER_TYPE_ROW | ANY_CHANGE, true, false},
+	{"sync_no_truncate", "refuse_truncate",
+	TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_TRUNCATE, true, false},
+	{"sync_identity", "identify",
+	TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_INSERT, true, true},
 };
 
 static const Trigger *
@@ -64,13 +74,53 @@ find_trigger(Relation rel, const char *name)
 }
 
 static bool
-calls(const Trigger *trigger, const char *function)
+is_function(Oid oid, const char *function)
 {
-	char	   *name = get_func_name(trigger->tgfoid);
+	char	   *name = get_func_name(oid);
 
 	return name != NULL && strcmp(name, function) == 0 &&
-		get_func_namespace(trigger->tgfoid) ==
-		get_namespace_oid("sync", false);
+		get_func_namespace(oid) == get_namespace_oid("sync", false);
+}
+
+/* NOT sync.own_write() */
+static bool
+is_own_condition(const char *qual)
+{
+	Node	   *node = qual ? stringToNode(qual) : NULL;
+	Node	   *asked;
+
+	if (node == NULL || !IsA(node, BoolExpr) ||
+		((BoolExpr *) node)->boolop != NOT_EXPR)
+		return false;
+	asked = (Node *) linitial(((BoolExpr *) node)->args);
+	return IsA(asked, FuncExpr) &&
+		is_function(((FuncExpr *) asked)->funcid, "own_write");
+}
+
+/* It fires whenever ours would, and for nothing else. */
+static bool
+fires_as(const Trigger *trigger, const OwnTrigger *own)
+{
+	return trigger->tgtype == own->type && trigger->tgnattr == 0 &&
+		is_own_condition(trigger->tgqual);
+}
+
+/* Whether it is one of ours by its function, and has another name. */
+static bool
+is_stray(const Trigger *trigger, bool takes_writes)
+{
+	bool		ours = false;
+
+	for (size_t i = 0; i < lengthof(own_triggers); i++)
+	{
+		const OwnTrigger *own = &own_triggers[i];
+
+		if (own->takes_writes == takes_writes &&
+			strcmp(trigger->tgname, own->name) == 0)
+			return false;
+		ours |= is_function(trigger->tgfoid, own->function);
+	}
+	return ours;
 }
 
 static void
@@ -94,13 +144,23 @@ look_at_triggers(StringInfo told, Relation rel, bool takes_writes, bool live)
 		trigger = find_trigger(rel, own->name);
 		if (trigger == NULL)
 			tell(told, rel, own->name, "is missing");
-		else if (!calls(trigger, own->function))
+		else if (!is_function(trigger->tgfoid, own->function))
 			tell(told, rel, own->name, "calls another function");
+		else if (!fires_as(trigger, own))
+			tell(told, rel, own->name, "fires at other times");
 		else if (trigger->tgenabled == TRIGGER_DISABLED)
 			tell(told, rel, own->name, "is disabled");
 		else if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
 			tell(told, rel, own->name,
 				 "can be switched off by session_replication_role");
+	}
+	/* A change would be captured twice, or refused that shall go out. */
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	{
+		const Trigger *trigger = &rel->trigdesc->triggers[i];
+
+		if (is_stray(trigger, takes_writes))
+			tell(told, rel, trigger->tgname, "does what another one is for");
 	}
 }
 
@@ -151,6 +211,37 @@ watch_missing(Oid relid, bool takes_writes, bool live)
 		table_close(rel, AccessShareLock);
 	}
 	return told.len ? told.data : NULL;
+}
+
+/* Those on partitions go with that of the table, which comes first. */
+static void
+drop_strays(Oid relid)
+{
+	Relation	rel = table_open(relid, NoLock);
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+	{
+		const Trigger *trigger = &rel->trigdesc->triggers[i];
+
+		if (is_stray(trigger, true) && is_stray(trigger, false))
+			names = lappend(names, pstrdup(trigger->tgname));
+	}
+	table_close(rel, NoLock);
+	foreach(lc, names)
+	{
+		relation_run(psprintf("DROP TRIGGER %s ON %s",
+							  quote_identifier(lfirst(lc)),
+							  relation_sql(relid)));
+		CommandCounterIncrement();
+	}
+}
+
+void
+watch_drop_strays(Oid relid)
+{
+	guard_for_each_partition(relid, drop_strays);
 }
 
 /* The trigger that is not inherited. */
