@@ -114,12 +114,14 @@ CREATE TABLE sync.progress (
     job_records   bigint,
     locator       text,           -- first copy: next page; NULL: the first
     merge         boolean NOT NULL DEFAULT false,   -- first copy: rows are there
+    fewer         boolean NOT NULL DEFAULT false,   -- fields than its job has
     swept         timestamptz,    -- when all ids were compared last
     described     timestamptz,
     described_fully timestamptz,
     describe_tag  text,           -- Last-Modified of the last describe
     unguarded     text,           -- which triggers the table lacks
     misshapen     boolean NOT NULL DEFAULT false,   -- columns were not as needed
+    kept          smallint[] NOT NULL DEFAULT '{}', -- columns of fields that left
     failures      integer NOT NULL DEFAULT 0,
     retry_at      timestamptz,
     last_error    text,
@@ -538,6 +540,21 @@ CREATE EVENT TRIGGER sync_columns_altered ON ddl_command_end
 
 COMMENT ON EVENT TRIGGER sync_columns_altered IS
 'Follows what is done to the columns of synced tables.';
+
+-- Values that an ALTER TABLE computes anew are no longer the org's.
+CREATE FUNCTION sync.rewritten()
+RETURNS event_trigger
+AS 'MODULE_PATHNAME', 'sync_rewritten'
+LANGUAGE C;
+
+COMMENT ON FUNCTION sync.rewritten() IS
+'Lets tables be read again whose columns were given another type.';
+
+CREATE EVENT TRIGGER sync_rewritten ON table_rewrite
+    EXECUTE FUNCTION sync.rewritten();
+
+COMMENT ON EVENT TRIGGER sync_rewritten IS
+'Fills synced tables anew when ALTER TABLE has changed their values.';
 
 --
 -- Looking at it

@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "columns.h"
 #include "compat.h"
 #include "cycle.h"
 #include "functions.h"
@@ -242,16 +243,12 @@ static void
 check_table(Check *check, const char *item)
 {
 	SyncObject *object = catalog_object(check->server->name, check->object);
-	List	   *columns = NIL;
-	List	   *differences;
 	char	   *unguarded;
 	ListCell   *lc;
 
 	/* Disabled while the org was asked. */
 	if (object == NULL)
 		return;
-	foreach(lc, catalog_fields(object))
-		columns = lappend(columns, mapping_column(lfirst(lc), NULL));
 	unguarded = watch_missing(object->relid,
 							  object->direction != DIRECTION_FROM,
 							  object->state == STATE_LIVE);
@@ -260,10 +257,14 @@ check_table(Check *check, const char *item)
 			   psprintf("writes are not seen: %s", unguarded),
 			   psprintf("SELECT sync.guard('%s', '%s') puts it back.",
 						object->server, object->object));
-	differences = schema_differences(object->relid, columns);
-	foreach(lc, differences)
+	foreach(lc, columns_differences(object, catalog_fields(object)))
 		report(check, item, "error", (char *) lfirst(lc),
 			   "Undo the change, or leave the field out with sync.set(..., 'exclude', ...).");
+	foreach(lc, catalog_dropped_fields(object))
+		report(check, item, "warning",
+			   psprintf("field %s is not synced: its column was dropped",
+						(char *) lfirst(lc)),
+			   "Add the column again, and it is filled; or exclude the field.");
 }
 
 static void

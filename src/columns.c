@@ -16,14 +16,18 @@
 
 #include "commands/event_trigger.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/lsyscache.h"
 
 #include "columns.h"
 #include "compat.h"
 #include "mapping.h"
+#include "tables/schema.h"
 #include "tables/sql.h"
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(sync_columns_altered);
+PG_FUNCTION_INFO_V1(sync_rewritten);
 
 /*
  * Fields beside the columns that have their name, and their number; either may
@@ -71,6 +75,10 @@ leave_out(SyncObject *object, const char *field, const char *column)
 				   "UPDATE sync.field SET dropped = true, attnum = NULL"
 				   " WHERE server = $1 AND object = $2 AND field = $3",
 				   "ntt", object->server, object->object, field);
+	(void) sql_run(&sql,
+				   "UPDATE sync.progress SET fewer = true"
+				   " WHERE server = $1 AND object = $2 AND state <> 'live'",
+				   "nt", object->server, object->object);
 	sql_end(&sql);
 	catalog_changed();
 	ereport(NOTICE,
@@ -79,6 +87,10 @@ leave_out(SyncObject *object, const char *field, const char *column)
 			 errhint("Add the column again, and it is filled.")));
 }
 
+/*
+ * Not that of another id: rows whose id went with its column cannot be told
+ * from each other any more, and stay an error (columns_faults).
+ */
 static void
 note_numbers(const SyncObject *object)
 {
@@ -93,7 +105,8 @@ note_numbers(const SyncObject *object)
 				   " WHERE o.server = f.server AND o.object = f.object"
 				   " AND f.server = $1 AND f.object = $2"
 				   " AND n.attname = f.attname"
-				   " AND n.attnum IS DISTINCT FROM f.attnum",
+				   " AND n.attnum IS DISTINCT FROM f.attnum"
+				   " AND (f.field <> 'Id' OR f.attnum IS NULL)",
 				   "nt", object->server, object->object);
 	sql_end(&sql);
 }
@@ -152,7 +165,7 @@ columns_follow(const char *server, const char *name)
 		Altered    *one = (Altered *) lfirst(lc);
 
 		if (one->by_name)
-			fill |= one->known;
+			fill |= one->known && strcmp(one->field, "Id") != 0;
 		else if (one->known && !one->by_number &&
 				 !is_needed(object, one->field))
 			leave_out(object, one->field, one->column);
@@ -162,6 +175,60 @@ columns_follow(const char *server, const char *name)
 		return;
 	catalog_cursor_reset(object);
 	catalog_changed();
+}
+
+/* Its rows cannot be told from each other any more. */
+static bool
+has_lost_ids(const SyncObject *object, const SyncField *field)
+{
+	AttrNumber	attnum = get_attnum(object->relid, field->attname);
+
+	return strcmp(field->field, "Id") == 0 && field->attnum != 0 &&
+		attnum != InvalidAttrNumber && attnum != field->attnum;
+}
+
+List *
+columns_differences(const SyncObject *object, List *fields)
+{
+	List	   *columns = NIL;
+	List	   *lost = NIL;
+	ListCell   *lc;
+
+	foreach(lc, fields)
+	{
+		SyncField  *field = (SyncField *) lfirst(lc);
+
+		columns = lappend(columns, mapping_column(field, NULL));
+		if (has_lost_ids(object, field))
+			lost = lappend(lost,
+						   psprintf("Column \"%s\" was dropped and added again, and the rows have lost their ids: sync.disable the object, delete the rows without an id, and sync.enable it again.",
+									field->attname));
+	}
+	return list_concat(lost, schema_differences(object->relid, columns));
+}
+
+char *
+columns_faults(const SyncObject *object, List *fields)
+{
+	StringInfoData faults;
+	ListCell   *lc;
+
+	initStringInfo(&faults);
+	foreach(lc, columns_differences(object, fields))
+		appendStringInfo(&faults, "%s%s", faults.len ? " " : "",
+						 (char *) lfirst(lc));
+	return faults.len ? faults.data : NULL;
+}
+
+void
+columns_refuse(const SyncObject *object, const char *faults)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
+			 errmsg("the table of %s is not as sync needs it",
+					object->object),
+			 errdetail("%s", faults),
+			 errhint("Undo the change, or leave the field out with sync.set(..., 'exclude', ...).")));
 }
 
 /* The synced tables that a command has altered. */
@@ -212,5 +279,40 @@ sync_columns_altered(PG_FUNCTION_ARGS)
 		columns_follow(lfirst(lc), lfirst(lc2));
 		worker_wake_at_commit(lfirst_oid(lc3), false);
 	}
+	PG_RETURN_NULL();
+}
+
+/*
+ * Event trigger on table_rewrite: ALTER COLUMN ... TYPE ... USING, after which
+ * the type may be again what it was before anybody looked.  Of a partitioned
+ * table each partition is rewritten.
+ */
+Datum
+sync_rewritten(PG_FUNCTION_ARGS)
+{
+	SqlScope	sql;
+	SyncObject *object = NULL;
+	char	   *server = NULL;
+	char	   *name = NULL;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not fired by event trigger manager");
+	sql_begin(&sql);
+	if (sql_run(&sql,
+				"SELECT o.server, o.object FROM sync.object o,"
+				" pg_catalog.pg_event_trigger_table_rewrite_oid() AS r (oid)"
+				" WHERE o.enabled AND o.relation ="
+				" coalesce(pg_catalog.pg_partition_root(r.oid), r.oid)"
+				" AND (pg_catalog.pg_event_trigger_table_rewrite_reason()"
+				" & $1) <> 0", "i", AT_REWRITE_COLUMN_REWRITE) > 0)
+	{
+		server = sql_text(&sql, 0, 1);
+		name = sql_text(&sql, 0, 2);
+	}
+	sql_end(&sql);
+	if (server != NULL)
+		object = catalog_object(server, name);
+	if (object != NULL)
+		catalog_cursor_reset(object);
 	PG_RETURN_NULL();
 }

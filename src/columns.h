@@ -10,7 +10,7 @@
 #ifndef SYNC_COLUMNS_H
 #define SYNC_COLUMNS_H
 
-#include "nodes/pg_list.h"
+#include "tables/catalog.h"
 
 /*
  * columns_changed: names of the objects of a server whose columns are not those
@@ -19,9 +19,17 @@
  * columns_follow: a column that was dropped is left out from now on, with a
  * NOTICE; one that was dropped and added again is filled anew.  Renamed and
  * retyped columns stay an error until that is undone (schema_differences).
- * Both need an open transaction.
+ *
+ * columns_differences: what keeps rows of these fields from being written (of
+ * char *).  columns_faults: the same as one text; NULL if nothing does.
+ * columns_refuse: raises it.
+ *
+ * All need an open transaction, but columns_refuse.
  */
 extern List *columns_changed(const char *server);
 extern void columns_follow(const char *server, const char *object);
+extern List *columns_differences(const SyncObject *object, List *fields);
+extern char *columns_faults(const SyncObject *object, List *fields);
+extern void columns_refuse(const SyncObject *object, const char *faults);
 
 #endif							/* SYNC_COLUMNS_H */

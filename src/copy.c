@@ -21,9 +21,11 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "columns.h"
 #include "copy.h"
 #include "mapping.h"
 #include "pull.h"
@@ -106,8 +108,9 @@ org_time(Org *org, TimestampTz local)
 }
 
 /*
- * A copy that goes on where another process stopped: if its job failed, or is
- * gone with its results (after seven days), start anew.
+ * A copy that goes on where another process stopped: if its job failed, is gone
+ * with its results (after seven days), or has a field whose column was dropped,
+ * start anew.
  */
 static void
 restart_if_lost(Copy *copy)
@@ -118,12 +121,15 @@ restart_if_lost(Copy *copy)
 	job.id = object->job;
 	job.version = object->job_version;
 	bulk_poll(copy->org->api, &job);
-	if (job.state != BULK_GONE && job.state != BULK_FAILED)
+	if (job.state != BULK_GONE && job.state != BULK_FAILED &&
+		!object->fewer_fields)
 		return;
 	ereport(LOG,
 			(errmsg("the first copy of %s starts anew: its Bulk job %s %s",
 					object->object, object->job,
-					job.state == BULK_GONE ? "is gone" : "has failed")));
+					job.state == BULK_GONE ? "is gone" :
+					job.state == BULK_FAILED ? "has failed" :
+					"has fields that are no longer synced")));
 	step_begin();
 	catalog_copy_reset(object);
 	step_end();
@@ -226,6 +232,21 @@ go_by_query(Copy *copy)
 	record_job(copy, JOB_BY_QUERY, NULL, -1);
 }
 
+/*
+ * A column of another type would refuse every row.  From here on to the end of
+ * the page's transaction nobody can alter the table.
+ */
+static void
+check_columns(Copy *copy)
+{
+	char	   *faults;
+
+	LockRelationOid(copy->object->relid, RowExclusiveLock);
+	faults = columns_faults(copy->object, copy->fields);
+	if (faults != NULL)
+		columns_refuse(copy->object, faults);
+}
+
 /* A page's outcome: rows, refused rows and the next locator, or the end. */
 static void
 page_done(Copy *copy, int64 rows, List *refused, const char *next)
@@ -279,6 +300,9 @@ copy_bulk_page(Copy *copy, const BulkJob *job, const char *locator)
 	{
 		MergedPage	merged = {copy, page, NULL};
 
+		step_begin();
+		check_columns(copy);
+		step_end();
 		(void) pull_merge_page(copy->org, copy->object, copy->fields,
 							   bulk_page_source(page), page_merged,
 							   &merged, copy->counts);
@@ -287,6 +311,7 @@ copy_bulk_page(Copy *copy, const BulkJob *job, const char *locator)
 	else
 	{
 		step_begin();
+		check_columns(copy);
 		rows = load_rows(copy->object->relid, copy->columns,
 						 bulk_page_source(page), true, &refused);
 		next = bulk_page_next(page);
@@ -340,12 +365,16 @@ copy_query_page(Copy *copy, QueryPage *page, MemoryContext result)
 	{
 		MergedPage	merged = {copy, NULL, page->done ? NULL : last};
 
+		step_begin();
+		check_columns(copy);
+		step_end();
 		(void) pull_merge_page(copy->org, copy->object, copy->fields,
 							   query_rows(page, copy->names),
 							   page_merged, &merged, copy->counts);
 		return page->done ? NULL : last;
 	}
 	step_begin();
+	check_columns(copy);
 	if (page->nrecords > 0)
 		rows = load_rows(copy->object->relid, copy->columns,
 						 query_rows(page, copy->names), true, &refused);

@@ -146,9 +146,15 @@ follow_fields(const DescribeObject *described, SyncObject *object,
 		SyncField  *old = find_field(before, field->field);
 		DescribeField *d = describe_field(described, field->field);
 
-		if (old == NULL && has_other_type(object->relid, field))
+		AttrNumber	attnum = get_attnum(object->relid, field->attname);
+
+		/*
+		 * A column that was kept when its field left the org is this field's
+		 * now.  One that a user has added is not ours to change.
+		 */
+		if (old == NULL && catalog_column_taken(object, attnum) &&
+			has_other_type(object->relid, field))
 		{
-			/* Kept since its field left the org; this is another field. */
 			schema_change_column(object->relid, mapping_column(field, d->help));
 			changed++;
 		}
@@ -165,8 +171,9 @@ follow_fields(const DescribeObject *described, SyncObject *object,
 	return changed + list_length(added);
 }
 
+/* keeps: their columns stay, with the last values. */
 static int
-forget_fields(SyncObject *object, List *before, List *after)
+forget_fields(SyncObject *object, List *before, List *after, bool keeps)
 {
 	int			gone = 0;
 	ListCell   *lc;
@@ -177,6 +184,9 @@ forget_fields(SyncObject *object, List *before, List *after)
 
 		if (find_field(after, field->field) == NULL)
 		{
+			if (keeps)
+				catalog_column_kept(object, get_attnum(object->relid,
+													   field->attname));
 			catalog_remove_field(object, field->field);
 			gone++;
 		}
@@ -280,7 +290,7 @@ evolve_object(Org *org, SyncObject *object)
 	after = mapping_fields(described, object->only_fields, object->exclude,
 						   true);
 	filled = follow_fields(described, object, before, after);
-	gone = forget_fields(object, before, after);
+	gone = forget_fields(object, before, after, true);
 	catalog_add_fields(object, after);
 	filled += note_identities(object, identities);
 	catalog_described(object, true, described->last_modified);
@@ -354,7 +364,7 @@ evolve_choose_fields(Org *org, SyncObject *object)
 	after = mapping_fields(described, object->only_fields, object->exclude,
 						   false);
 	/* First forgotten, so that it is no user's doing when it is dropped. */
-	fewer = forget_fields(object, before, after) > 0;
+	fewer = forget_fields(object, before, after, false) > 0;
 	CommandCounterIncrement();
 	foreach(lc, before)
 	{

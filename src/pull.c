@@ -31,6 +31,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "columns.h"
 #include "compat.h"
 #include "conflict.h"
 #include "copy.h"
@@ -926,38 +927,23 @@ retry_refused(Work *work, bool at_once)
 static void
 check_table(Work *work)
 {
-	List	   *columns = NIL;
-	List	   *differences;
-	StringInfoData detail;
-	ListCell   *lc;
+	char	   *faults;
 
-	foreach(lc, work->pull->fields)
-		columns = lappend(columns, mapping_column(lfirst(lc), NULL));
 	step_begin();
-	differences = schema_differences(work->object->relid, columns);
-	if ((differences != NIL) != work->object->misshapen)
+	faults = columns_faults(work->object, work->pull->fields);
+	if ((faults != NULL) != work->object->misshapen)
 	{
-		catalog_misshapen(work->object, differences != NIL);
+		catalog_misshapen(work->object, faults != NULL);
 		/* Values may have been cut to another type meanwhile. */
-		if (differences == NIL)
+		if (faults == NULL)
 		{
 			catalog_cursor_reset(work->object);
 			catalog_cycle_at_once(work->object->server);
 		}
 	}
 	step_end();
-	if (differences == NIL)
-		return;
-	initStringInfo(&detail);
-	foreach(lc, differences)
-		appendStringInfo(&detail, "%s%s", detail.len ? " " : "",
-						 (char *) lfirst(lc));
-	ereport(ERROR,
-			(errcode(ERRCODE_FDW_INCONSISTENT_DESCRIPTOR_INFORMATION),
-			 errmsg("the table of %s is not as sync needs it",
-					work->object->object),
-			 errdetail("%s", detail.data),
-			 errhint("Undo the change, or leave the field out with sync.set(..., 'exclude', ...).")));
+	if (faults != NULL)
+		columns_refuse(work->object, faults);
 }
 
 static Work *

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "mapping.h"
@@ -189,6 +190,19 @@ prepare_call(Push *push, PushCall *call)
 	call->call.nrecords = n;
 }
 
+/* What was asked for is not left out unasked. */
+static void
+require_stamps(const SyncObject *object)
+{
+	if (get_attnum(object->relid, "lastmodifieddate") == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("field \"%s\" of %s is not synced, by which unmodified_since tells whether a record was changed",
+						"LastModifiedDate", object->object),
+				 errhint("Sync the field, or SELECT sync.set('%s', '%s', 'unmodified_since', 'off').",
+						 object->server, object->object)));
+}
+
 static void
 fill_conditions(PushCall *call)
 {
@@ -202,6 +216,7 @@ fill_conditions(PushCall *call)
 	foreach(lc, call->rows)
 		ids = lappend(ids, ((PushRow *) lfirst(lc))->change->id);
 	step_begin();
+	require_stamps(call->target->object);
 	times = stamps_column(call->target->object->relid, "lastmodifieddate",
 						  ids);
 	step_end();

@@ -145,7 +145,7 @@ catalog_servers(void)
 	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')," \
 	" p.rereads, (SELECT min(" ROW_DUE ") FROM sync.failures f" \
 	" WHERE f.server = o.server AND f.object = o.object AND " IS_ROW_SOON ")," \
-	" p.unguarded, p.merge, p.misshapen" \
+	" p.unguarded, p.merge, p.misshapen, p.fewer" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
 	" WHERE o.enabled"
@@ -212,6 +212,7 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->unguarded = sql_text(sql, row, 40);
 	object->merge = sql_bool(sql, row, 41);
 	object->misshapen = sql_bool(sql, row, 42);
+	object->fewer_fields = sql_bool(sql, row, 43);
 	return object;
 }
 
@@ -332,6 +333,22 @@ catalog_fields(const SyncObject *object)
 	return fields;
 }
 
+List *
+catalog_dropped_fields(const SyncObject *object)
+{
+	SqlScope	sql;
+	List	   *fields;
+
+	sql_begin(&sql);
+	fields = sql_texts(&sql,
+					   sql_run(&sql, "SELECT f.field FROM sync.field f"
+							   " WHERE f.server = $1 AND f.object = $2"
+							   " AND f.dropped ORDER BY f.ordinal",
+							   "nt", object->server, object->object));
+	sql_end(&sql);
+	return fields;
+}
+
 /*
  * Progress of an object
  */
@@ -342,7 +359,7 @@ catalog_copy_started(const SyncObject *object, TimestampTz cursor,
 {
 	RUN("UPDATE sync.progress SET state = 'copying', cursor = $3, job = $4,"
 		" job_version = $5, job_records = nullif($6, -1), locator = NULL,"
-		" rows = 0, merge = $7 WHERE server = $1 AND object = $2",
+		" rows = 0, merge = $7, fewer = false WHERE server = $1 AND object = $2",
 		"ntzttlb", object->server, object->object, cursor, job, version,
 		records, object->merge);
 }
@@ -418,7 +435,7 @@ catalog_cursor_reset(SyncObject *object)
 {
 	RUN("UPDATE sync.progress SET cursor = '-infinity', due = NULL,"
 		" rereads = rereads + 1"
-		" WHERE server = $1 AND object = $2 AND state = 'live'",
+		" WHERE server = $1 AND object = $2 AND state <> 'new'",
 		"nt", object->server, object->object);
 	object->cursor = DT_NOBEGIN;
 	object->rereads++;
@@ -505,10 +522,14 @@ catalog_add_fields(const SyncObject *object, List *fields)
 					   "INSERT INTO sync.field (server, object, field, attname,"
 					   " ordinal, type, label, length, digits, precision, scale,"
 					   " nillable, createable, updateable, defaulted, calculated,"
-					   " external_id, default_true, reference_to, atttype)"
+					   " external_id, default_true, reference_to, atttype, attnum)"
 					   " SELECT $1, $2, $3, $4,"
 					   " coalesce(max(ordinal), 0) + 1, $5, $6, $7, $8, $9, $10,"
-					   " $11, $12, $13, $14, $15, $16, $17, coalesce($18, '{}'), $19"
+					   " $11, $12, $13, $14, $15, $16, $17, coalesce($18, '{}'), $19,"
+					   " (SELECT a.attnum FROM sync.object o"
+					   " JOIN pg_catalog.pg_attribute a ON a.attrelid = o.relation"
+					   " WHERE o.server = $1 AND o.object = $2"
+					   " AND a.attname = $4 AND NOT a.attisdropped)"
 					   " FROM sync.field WHERE server = $1 AND object = $2"
 					   " ON CONFLICT (server, object, field) DO UPDATE SET"
 					   " attname = excluded.attname, type = excluded.type,"
@@ -554,6 +575,31 @@ catalog_remove_field(const SyncObject *object, const char *field)
 		" WHERE server = $1 AND object = $2 AND field = $3",
 		"ntt", object->server, object->object, field);
 	catalog_changed();
+}
+
+void
+catalog_column_kept(const SyncObject *object, AttrNumber attnum)
+{
+	RUN("UPDATE sync.progress SET kept = kept || $3::pg_catalog.int2"
+		" WHERE server = $1 AND object = $2",
+		"nti", object->server, object->object, (int32) attnum);
+}
+
+bool
+catalog_column_taken(const SyncObject *object, AttrNumber attnum)
+{
+	SqlScope	sql;
+	bool		kept;
+
+	sql_begin(&sql);
+	kept = sql_run(&sql,
+				   "UPDATE sync.progress SET"
+				   " kept = pg_catalog.array_remove(kept, $3::pg_catalog.int2)"
+				   " WHERE server = $1 AND object = $2"
+				   " AND $3::pg_catalog.int2 = ANY (kept)",
+				   "nti", object->server, object->object, (int32) attnum) > 0;
+	sql_end(&sql);
+	return kept;
 }
 
 /*
@@ -1056,6 +1102,10 @@ catalog_reconcile(void)
 				   " (SELECT FROM pg_catalog.pg_foreign_server g"
 				   " WHERE g.oid = s.serverid))", "t", origin);
 	/* Columns have other numbers in what was restored. */
+	(void) sql_run(&sql,
+				   "UPDATE sync.progress p SET kept = '{}' FROM sync.server s"
+				   " WHERE s.server = p.server AND s.origin <> $1",
+				   "t", origin);
 	(void) sql_run(&sql,
 				   "UPDATE sync.field f SET attnum = NULL FROM sync.server s"
 				   " WHERE s.server = f.server AND s.origin <> $1",

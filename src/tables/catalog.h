@@ -13,6 +13,7 @@
 #ifndef SYNC_CATALOG_H
 #define SYNC_CATALOG_H
 
+#include "access/attnum.h"
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
@@ -108,6 +109,7 @@ typedef struct SyncObject
 	bool		has_failures;	/* steps of it do, */
 	bool		push_failed;	/* or that its rows cannot go out */
 	bool		misshapen;		/* its columns were not as they should be */
+	bool		fewer_fields;	/* are copied than its job was asked for */
 	char	   *unguarded;		/* which triggers are missing; NULL = none */
 	char	   *job;
 	char	   *job_version;
@@ -139,16 +141,19 @@ extern SyncObject *catalog_object(const char *server, const char *object);
 extern SyncObject *catalog_object_by_relid(Oid relid);
 extern List *catalog_objects(const char *server);	/* of SyncObject * */
 extern List *catalog_fields(const SyncObject *object);	/* of SyncField * */
+extern List *catalog_dropped_fields(const SyncObject *object);	/* names */
 extern List *catalog_synced_objects(const char *server);	/* names */
 
 /*
  * Progress of an object; each writes what its name says and nothing else.
- * catalog_cursor_reset: all rows of a live object will be read again by the next
- * pull, and merged.  It waits for no pull that is under way, whose questions
+ * catalog_cursor_reset: all rows will be read again by the next pull, and merged;
+ * of an object that is being copied, by the first one.  It waits for no pull that is under way, whose questions
  * are older: catalog_pulled leaves the cursor alone if it was set back since
  * the object was read, by whomever but its caller.
  * catalog_field_identities: which field each name stands for (parallel lists of
  * char *); returns how many stand for another than before.
+ * catalog_column_kept: the column stays though its field has left the org;
+ * catalog_column_taken: whether it is such a one, which from now on it is not.
  * catalog_misshapen: whether columns of the table are not as they should be.
  * catalog_unguarded: which triggers the table lacks, NULL when it lacks none;
  * told in sync.failures as well.
@@ -176,6 +181,8 @@ extern void catalog_misshapen(const SyncObject *object, bool misshapen);
 extern void catalog_unguarded(const SyncObject *object, const char *what);
 extern void catalog_add_fields(const SyncObject *object, List *fields);
 extern void catalog_changed(void);
+extern void catalog_column_kept(const SyncObject *object, AttrNumber attnum);
+extern bool catalog_column_taken(const SyncObject *object, AttrNumber attnum);
 extern void catalog_remove_field(const SyncObject *object, const char *field);
 
 /*

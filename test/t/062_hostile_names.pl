@@ -148,7 +148,7 @@ my %calls = (
     own_write => q{SELECT sync.own_write()}, provisional_id => q{SELECT sync.provisional_id()},
     disable => q{SELECT sync.enable('acme', ARRAY['Campaign']::pg_catalog.text[]); SELECT sync.disable('acme', 'Campaign'); SELECT sync.enable('acme', ARRAY['Campaign']::pg_catalog.text[])});
 # Called by what fires them, below and above
-my %fired = map { $_ => 1 } qw(refuse_write capture refuse_truncate identify dropped altered columns_altered salesforce_fdw_validator);
+my %fired = map { $_ => 1 } qw(refuse_write capture refuse_truncate identify dropped altered columns_altered rewritten salesforce_fdw_validator);
 my @all = split /\n/, $node->safe_psql('postgres', q{SET search_path = pg_catalog; SELECT proname FROM pg_proc WHERE pronamespace = 'sync'::regnamespace ORDER BY 1});
 is(join(' ', grep { !$calls{$_} && !$fired{$_} } @all), '', 'there is a call for every function');
 sql($node, 'SET search_path = pg_catalog; GRANT SELECT ON ALL TABLES IN SCHEMA sync TO owner');
@@ -162,7 +162,7 @@ as('owner', $calls{now});
 as('owner', "$calls{stop}; $calls{start}");
 nobody_else('a cycle');
 as('owner', q{UPDATE acme.account SET name = 'x'}, 1);
-as('owner', q{ALTER TABLE acme.lead ADD COLUMN own pg_catalog.text; ALTER TABLE acme.lead DROP COLUMN own; ALTER TABLE acme.lead DROP COLUMN fax;
+as('owner', q{ALTER TABLE acme.lead ADD COLUMN own pg_catalog.text; ALTER TABLE acme.lead ALTER COLUMN own TYPE pg_catalog.int4 USING 1; ALTER TABLE acme.lead DROP COLUMN own; ALTER TABLE acme.lead DROP COLUMN fax;
     ALTER SERVER acme OPTIONS (ADD client_name 'x'); ALTER SERVER acme RENAME TO acme2; ALTER SERVER acme2 RENAME TO acme;
     CREATE SERVER other FOREIGN DATA WRAPPER salesforce; DROP SERVER other});
 as('owner', qq{SELECT pg_catalog.count(*) FROM sync.$_}) for qw(status outbox backlog usage log failures conflicts);
