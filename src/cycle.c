@@ -33,6 +33,7 @@
 #include "tables/blocker.h"
 #include "tables/relation.h"
 #include "tables/watch.h"
+#include "salesforce/origin.h"
 
 /* Back-off of a failing object and of a failing server. */
 #define OBJECT_RETRY_MIN	(15 * USECS_PER_SEC)
@@ -226,6 +227,13 @@ cycle_note_push_failure(const char *server, const SyncObject *object,
 								 error->hint, 0, false});
 }
 
+/* Whether the org's side raised it, whatever its SQLSTATE (origin.h). */
+static bool
+is_of_org(const ErrorData *error)
+{
+	return error->domain != NULL && strcmp(error->domain, ORG_DOMAIN) == 0;
+}
+
 /*
  * Errors that concern the org as a whole, and end the cycle: the login, and
  * the allowance of calls.
@@ -233,17 +241,27 @@ cycle_note_push_failure(const char *server, const SyncObject *object,
 static bool
 concerns_org(const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
-		error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
+	return is_of_org(error) &&
+		(error->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
+		 error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
 }
 
-/* Cancel and shutdown are no failures of what was going on. */
+/*
+ * A cancel is no failure of what was going on.  Triggers can raise its SQLSTATE,
+ * too; a shutdown is not an error that could be caught.
+ */
 static bool
 is_interrupt(const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
-		error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN;
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		error->funcname != NULL &&
+		strcmp(error->funcname, "ProcessInterrupts") == 0;
+}
+
+bool
+cycle_is_local(const ErrorData *error)
+{
+	return !is_interrupt(error) && !is_of_org(error);
 }
 
 bool
