@@ -129,17 +129,26 @@ record_failure(void *arg)
 
 	catalog_failure(f->server, name, f->operation, NULL, f->code, f->message,
 					f->hint, NIL);
-	if (f->object)
-		catalog_object_failed(f->object, f->retry, f->message);
-	else
-		catalog_server_failed(f->server, f->retry, f->message);
 	if (f->first)
 		catalog_notify("failure", f->server, name, catalog_code(f->code));
 }
 
+static void
+record_retry(void *arg)
+{
+	Failure    *f = (Failure *) arg;
+
+	if (f->object)
+		catalog_object_failed(f->object, f->retry, f->message);
+	else
+		catalog_server_failed(f->server, f->retry, f->message);
+}
+
 /*
  * Somebody may have our own row locked, by sync.set in a transaction that is
- * still open.  Then the log alone has it, and it is tried again at once.
+ * still open.  Then the log has it.  What is said and when it is tried again are
+ * recorded apart: a failure that is told and has no time is tried again soon
+ * (catalog.c, ROWS_DUE).
  */
 static void
 record_tolerantly(void (*record) (void *arg), Failure failure)
@@ -156,20 +165,39 @@ record_tolerantly(void (*record) (void *arg), Failure failure)
 				 errdetail("The failure was: %s", failure.message)));
 }
 
+/*
+ * Who has what was waited for, or else a lock on the object's table: whoever
+ * writes there, before whoever only reads.
+ */
+static int
+find_blocker(const SyncObject *object, Oid *table)
+{
+	int			pid = blocker_of_wait(table);
+
+	if (pid != 0 || get_rel_name(object->relid) == NULL)
+		return pid;
+	*table = object->relid;
+	pid = blocker_of_table(object->relid, ExclusiveLock);
+	return pid ? pid : blocker_of_table(object->relid, AccessExclusiveLock);
+}
+
 /* A lock that was not to be had; the error itself seldom says who has it. */
 static char *
 name_blocker(const SyncObject *object, char *message)
 {
+	Oid			table;
 	int			pid;
 
 	if (object == NULL || strstr(message, "by process") != NULL)
 		return message;
 	step_begin();
-	pid = get_rel_name(object->relid) ?
-		blocker_of_table(object->relid, AccessExclusiveLock) : 0;
-	if (pid)
+	pid = find_blocker(object, &table);
+	if (pid && OidIsValid(table))
 		message = psprintf("%s; process %d has locked table \"%s\" or rows of it",
-						   message, pid, relation_label(object->relid));
+						   message, pid, relation_label(table));
+	else if (pid)
+		message = psprintf("%s; process %d has what was waited for", message,
+						   pid);
 	step_end();
 	return message;
 }
@@ -183,6 +211,7 @@ cycle_failed(const char *server, const SyncObject *object,
 		? psprintf("%s: %s", error->message, error->detail)
 		: error->message;
 	TimestampTz retry;
+	Failure		failure;
 
 	if (is_contention(error))
 	{
@@ -197,9 +226,10 @@ cycle_failed(const char *server, const SyncObject *object,
 	else
 		retry = retry_at(failures, SERVER_RETRY_MIN, SERVER_RETRY_MAX);
 
-	record_tolerantly(record_failure, (Failure) {server, object, operation,
-								 failure_code(error, org), message,
-								 error->hint, retry, failures == 0});
+	failure = (Failure) {server, object, operation, failure_code(error, org),
+	message, error->hint, retry, failures == 0};
+	record_tolerantly(record_failure, failure);
+	record_tolerantly(record_retry, failure);
 }
 
 static void
@@ -244,18 +274,6 @@ concerns_org(const ErrorData *error)
 	return is_of_org(error) &&
 		(error->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
 		 error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
-}
-
-/*
- * A cancel is no failure of what was going on.  Triggers can raise its SQLSTATE,
- * too; a shutdown is not an error that could be caught.
- */
-static bool
-is_interrupt(const ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
-		error->funcname != NULL &&
-		strcmp(error->funcname, "ProcessInterrupts") == 0;
 }
 
 bool
@@ -441,12 +459,37 @@ only_for_rows(const Cycle *cycle, const SyncObject *object)
 		(object->interval <= 0 || object->due > GetCurrentTimestamp());
 }
 
+typedef struct LockedRows
+{
+	const SyncObject *object;
+	bool		locked;
+} LockedRows;
+
+static void
+look_at_rows(void *arg)
+{
+	LockedRows *look = (LockedRows *) arg;
+
+	look->locked = !rows_are_free(look->object);
+}
+
+static void
+put_rows_off(void *arg)
+{
+	catalog_rows_later(((LockedRows *) arg)->object);
+}
+
+/* In attempts: by now the whole table may be locked. */
 static bool
 is_still_locked(const Cycle *cycle, const SyncObject *object)
 {
-	if (!only_for_rows(cycle, object) || rows_are_free(object))
+	LockedRows	look = {object, false};
+
+	if (!only_for_rows(cycle, object))
 		return false;
-	catalog_rows_later(object);
+	if (attempt_contended(look_at_rows, &look) == NULL && !look.locked)
+		return false;
+	(void) attempt_contended(put_rows_off, &look);
 	return true;
 }
 

@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "step.h"
+#include "tables/blocker.h"
 
 /*
  * The fourth field of an advisory lock's tag is 1 or 2 for those that users
@@ -126,6 +127,7 @@ step_begin(void)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	hold_for_transaction();
+	blocker_watch();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(caller);
 }
@@ -140,6 +142,7 @@ step_end(void)
 	restore_session_locks();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	blocker_unwatch();
 	MemoryContextSwitchTo(caller);
 	pgstat_report_stat(true);
 }
@@ -159,6 +162,7 @@ step_abort(void)
 	MemoryContext caller = CurrentMemoryContext;
 
 	AbortOutOfAnyTransaction();
+	blocker_unwatch();
 	check_session_locks();
 	MemoryContextSwitchTo(caller);
 }
