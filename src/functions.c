@@ -346,10 +346,10 @@ give_up_change(const SyncObject *object, const OutboxChange *change)
 }
 
 /*
- * The object's lock until the transaction ends: then no sender has the change in
- * its hands, or takes it before it is known to be given up.
+ * The object's lock until the transaction ends: then no sender has a change in
+ * its hands, or takes it before it is known to be given up or set aside.
  */
-static void
+void
 wait_for_sender(const SyncObject *object)
 {
 	TimestampTz give_up = GetCurrentTimestamp() + DISCARD_PATIENCE;

@@ -25,6 +25,12 @@ extern List *default_object_names(void);
 extern const char *unfit_encoding(void);
 
 /*
+ * Waits for some seconds until nothing of the object is being sent, and keeps
+ * it so until the transaction ends.
+ */
+extern void wait_for_sender(const SyncObject *object);
+
+/*
  * text_arg, name_arg: the argument numbered from 0; NULL for null.
  * own_server: the server named by the first argument, after renames and restores
  * were followed; ERROR if the caller does not own it.

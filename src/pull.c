@@ -81,6 +81,7 @@ typedef struct Work
 	const char *operation;		/* for sync.failures */
 	bool		overwrites;		/* what comes counts, whatever its stamp */
 	List	  **seen;			/* where the ids that come are noted; or NULL */
+	bool		nameless;		/* a row came whose id could not be read */
 	MemoryContext context;		/* of one page */
 } Work;
 
@@ -312,20 +313,30 @@ merge_and_record(Work *work, Stage *stage, List *refused)
 	stage_drop(stage);
 }
 
+/* What the stage refused has come as well: it is no row that is gone. */
 static void
-note_seen(Work *work, const Stage *stage)
+note_seen(Work *work, const Stage *stage, List *refused)
 {
+	List	   *ids;
 	MemoryContext old;
 	ListCell   *lc;
 
 	if (work->seen == NULL)
 		return;
-	foreach(lc, stage_ids(stage->stage, NIL))
+	ids = stage_ids(stage->stage, NIL);
+	foreach(lc, refused)
 	{
-		old = MemoryContextSwitchTo(GetMemoryChunkContext(work));
-		*work->seen = lappend(*work->seen, pstrdup(lfirst(lc)));
-		MemoryContextSwitchTo(old);
+		RefusedRow *row = (RefusedRow *) lfirst(lc);
+
+		if (row->id)
+			ids = lappend(ids, row->id);
+		else
+			work->nameless = true;
 	}
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(work));
+	foreach(lc, ids)
+		*work->seen = lappend(*work->seen, pstrdup(lfirst(lc)));
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -344,7 +355,7 @@ merge_page(Work *work, RowSource *source, bool streams, void *arg)
 						 work->stamp_column);
 	stage->overwrites = work->overwrites;
 	(void) stage_load(stage, source, &refused);
-	note_seen(work, stage);
+	note_seen(work, stage, refused);
 	if (streams)
 	{
 		step_may_be_lost();
@@ -879,11 +890,12 @@ retry_records(Work *work, List *ids)
 	ListCell   *lc;
 
 	work->seen = &seen;
+	work->nameless = false;
 	pull_ids(work, ids);
 	work->seen = NULL;
 	foreach(lc, ids)
 	{
-		if (!mapping_has_name(seen, lfirst(lc)))
+		if (!work->nameless && !mapping_has_name(seen, lfirst(lc)))
 			gone = lappend(gone, lfirst(lc));
 	}
 	step_begin();

@@ -200,6 +200,9 @@ set_direction(SyncObject *object, const char *value)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("the login may not write to %s", object->object),
 				 errhint("Give its profile or permission set the right, and see sync.check.")));
+	/* What a sender has in its hands cannot be set aside any more. */
+	if (!writes)
+		wait_for_sender(object);
 	set_column(object, "direction", "", direction);
 	schema_take_writes(object->relid, writes);
 	if (!writes)

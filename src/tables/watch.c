@@ -24,6 +24,7 @@
 #include "commands/trigger.h"
 #include "lib/stringinfo.h"
 #include "rewrite/prs2lock.h"
+#include "rewrite/rewriteDefine.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -118,7 +119,8 @@ look_at_rules(StringInfo told, Relation rel)
 {
 	for (int i = 0; rel->rd_rules && i < rel->rd_rules->numLocks; i++)
 	{
-		if (rel->rd_rules->rules[i]->event != CMD_SELECT)
+		if (rel->rd_rules->rules[i]->event != CMD_SELECT &&
+			rel->rd_rules->rules[i]->enabled != RULE_DISABLED)
 			appendStringInfo(told, "%s%s rewrites what is written",
 							 told->len ? "; " : "",
 							 describe_rule(rel->rd_rules->rules[i]->ruleId));

@@ -102,9 +102,9 @@ isnt(sql($node, q{SELECT last_value FROM sync.provisional}), 1, 'numbers go on')
 # The Bulk job is lost in the middle of a merging copy, and the server killed.
 sql($node, q{SELECT sync.disable('acme', 'Account')});
 $org->change('Account', { Description => 'changed {Id}' });
-my $fault = $org->fault({ kind => 'bulk_result' }, { hang => 60 }, times => 1);
+my $fault = $org->fault({ kind => 'bulk_query_results' }, { hang => 6 }, times => 1);
 sql($node, q{SELECT sync.enable('acme', ARRAY['Account'])});
-wait_for($node, q{SELECT state LIKE 'copying%' FROM sync.status WHERE object = 'Account'}, 'a merging copy is under way');
+wait_until('a merging copy is under way', sub { ($org->hits($fault) // 0) > 0 });
 is(notes('account'), sql($node, q{SELECT count(*) || ' ' || count(*) FROM acme.account WHERE name <> 'Meanwhile'}), '... nothing has gone');
 crash($node);
 $org->no_faults;
@@ -112,10 +112,12 @@ wait_live($node, 'acme');
 sync_now($node, 'acme', 'Account');
 is(sql($node, q{SELECT count(*) FROM acme.account WHERE description LIKE 'changed %'}), $org->count('Account'), '... it goes on after a crash');
 sql($node, q{SELECT sync.disable('acme', 'Account')});
-$fault = $org->fault({ kind => 'bulk_result' }, { hang => 60 }, times => 1);
+$fault = $org->fault({ kind => 'bulk_query_results' }, { hang => 6 }, times => 1);
 sql($node, q{SELECT sync.enable('acme', ARRAY['Account'])});
-wait_for($node, q{SELECT job IS NOT NULL FROM sync.progress WHERE object = 'Account'}, 'another one');
+wait_until('another one', sub { ($org->hits($fault) // 0) > 0 });
 sql($node, q{SELECT sync.stop()});
+$org->no_faults;
+wait_for($node, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type LIKE 'sync cop%'}, '... its copier leaves');
 sql($node, q{UPDATE sync.progress SET job = '750000000000000AAA' WHERE object = 'Account'});
 $org->no_faults;
 sql($node, q{SELECT sync.start()});
