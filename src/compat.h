@@ -187,6 +187,17 @@ proc_of_vxid(const VirtualTransactionId *vxid)
 #endif
 }
 
+/* Of a user's session.  18 says it the other way round. */
+static inline bool
+is_session(const PGPROC *proc)
+{
+#if PG_VERSION_NUM >= 180000
+	return proc->isRegularBackend;
+#else
+	return !proc->isBackgroundWorker;
+#endif
+}
+
 /* 18 keeps part of a column's description twice. */
 static inline void
 set_column_not_null(TupleDesc desc, AttrNumber attnum)

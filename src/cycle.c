@@ -33,6 +33,7 @@
 #include "tables/blocker.h"
 #include "tables/relation.h"
 #include "tables/watch.h"
+#include "salesforce/origin.h"
 
 /* Back-off of a failing object and of a failing server. */
 #define OBJECT_RETRY_MIN	(15 * USECS_PER_SEC)
@@ -128,17 +129,26 @@ record_failure(void *arg)
 
 	catalog_failure(f->server, name, f->operation, NULL, f->code, f->message,
 					f->hint, NIL);
-	if (f->object)
-		catalog_object_failed(f->object, f->retry, f->message);
-	else
-		catalog_server_failed(f->server, f->retry, f->message);
 	if (f->first)
 		catalog_notify("failure", f->server, name, catalog_code(f->code));
 }
 
+static void
+record_retry(void *arg)
+{
+	Failure    *f = (Failure *) arg;
+
+	if (f->object)
+		catalog_object_failed(f->object, f->retry, f->message);
+	else
+		catalog_server_failed(f->server, f->retry, f->message);
+}
+
 /*
  * Somebody may have our own row locked, by sync.set in a transaction that is
- * still open.  Then the log alone has it, and it is tried again at once.
+ * still open.  Then the log has it.  What is said and when it is tried again are
+ * recorded apart: a failure that is told and has no time is tried again soon
+ * (catalog.c, ROWS_DUE).
  */
 static void
 record_tolerantly(void (*record) (void *arg), Failure failure)
@@ -155,20 +165,40 @@ record_tolerantly(void (*record) (void *arg), Failure failure)
 				 errdetail("The failure was: %s", failure.message)));
 }
 
+/*
+ * Who has what was waited for, or else a lock on the object's table: whoever
+ * writes there, before whoever only reads.
+ */
+static int
+find_blocker(const SyncObject *object, Oid *table)
+{
+	int			pid = blocker_of_wait(table);
+
+	if (pid != 0 || get_rel_name(object->relid) == NULL)
+		return pid;
+	*table = object->relid;
+	pid = blocker_of_table(object->relid, ExclusiveLock);
+	return pid ? pid : blocker_of_table(object->relid, AccessExclusiveLock);
+}
+
 /* A lock that was not to be had; the error itself seldom says who has it. */
 static char *
 name_blocker(const SyncObject *object, char *message)
 {
+	Oid			table;
 	int			pid;
 
-	if (object == NULL || strstr(message, "by process") != NULL)
+	if (object == NULL || strstr(message, " held by ") != NULL ||
+		strstr(message, "by process") != NULL)
 		return message;
 	step_begin();
-	pid = get_rel_name(object->relid) ?
-		blocker_of_table(object->relid, AccessExclusiveLock) : 0;
-	if (pid)
+	pid = find_blocker(object, &table);
+	if (pid && OidIsValid(table))
 		message = psprintf("%s; process %d has locked table \"%s\" or rows of it",
-						   message, pid, relation_label(object->relid));
+						   message, pid, relation_label(table));
+	else if (pid)
+		message = psprintf("%s; process %d has what was waited for", message,
+						   pid);
 	step_end();
 	return message;
 }
@@ -182,6 +212,7 @@ cycle_failed(const char *server, const SyncObject *object,
 		? psprintf("%s: %s", error->message, error->detail)
 		: error->message;
 	TimestampTz retry;
+	Failure		failure;
 
 	if (is_contention(error))
 	{
@@ -196,9 +227,10 @@ cycle_failed(const char *server, const SyncObject *object,
 	else
 		retry = retry_at(failures, SERVER_RETRY_MIN, SERVER_RETRY_MAX);
 
-	record_tolerantly(record_failure, (Failure) {server, object, operation,
-								 failure_code(error, org), message,
-								 error->hint, retry, failures == 0});
+	failure = (Failure) {server, object, operation, failure_code(error, org),
+	message, error->hint, retry, failures == 0};
+	record_tolerantly(record_failure, failure);
+	record_tolerantly(record_retry, failure);
 }
 
 static void
@@ -226,6 +258,13 @@ cycle_note_push_failure(const char *server, const SyncObject *object,
 								 error->hint, 0, false});
 }
 
+/* Whether the org's side raised it, whatever its SQLSTATE (origin.h). */
+static bool
+is_of_org(const ErrorData *error)
+{
+	return error->domain != NULL && strcmp(error->domain, ORG_DOMAIN) == 0;
+}
+
 /*
  * Errors that concern the org as a whole, and end the cycle: the login, and
  * the allowance of calls.
@@ -233,17 +272,15 @@ cycle_note_push_failure(const char *server, const SyncObject *object,
 static bool
 concerns_org(const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
-		error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
+	return is_of_org(error) &&
+		(error->sqlerrcode == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
+		 error->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED);
 }
 
-/* Cancel and shutdown are no failures of what was going on. */
-static bool
-is_interrupt(const ErrorData *error)
+bool
+cycle_is_local(const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN ||
-		error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		error->sqlerrcode == ERRCODE_CRASH_SHUTDOWN;
+	return !is_interrupt(error) && !is_of_org(error);
 }
 
 bool
@@ -423,12 +460,37 @@ only_for_rows(const Cycle *cycle, const SyncObject *object)
 		(object->interval <= 0 || object->due > GetCurrentTimestamp());
 }
 
+typedef struct LockedRows
+{
+	const SyncObject *object;
+	bool		locked;
+} LockedRows;
+
+static void
+look_at_rows(void *arg)
+{
+	LockedRows *look = (LockedRows *) arg;
+
+	look->locked = !rows_are_free(look->object);
+}
+
+static void
+put_rows_off(void *arg)
+{
+	catalog_rows_later(((LockedRows *) arg)->object);
+}
+
+/* In attempts: by now the whole table may be locked. */
 static bool
 is_still_locked(const Cycle *cycle, const SyncObject *object)
 {
-	if (!only_for_rows(cycle, object) || rows_are_free(object))
+	LockedRows	look = {object, false};
+
+	if (!only_for_rows(cycle, object))
 		return false;
-	catalog_rows_later(object);
+	if (attempt_contended(look_at_rows, &look) == NULL && !look.locked)
+		return false;
+	(void) attempt_contended(put_rows_off, &look);
 	return true;
 }
 
@@ -478,15 +540,41 @@ look_at_guards(List *objects)
 	}
 }
 
+/* A transaction with sync.set or sync.discard is still open. */
+static void
+note_held(const Cycle *cycle, const SyncObject *object, int pid)
+{
+	ErrorData	error = {0};
+	SyncCounts	counts = {0};
+
+	error.sqlerrcode = ERRCODE_LOCK_NOT_AVAILABLE;
+	error.message = pid ?
+		psprintf("%s is held by process %d, in a transaction with sync.set or sync.discard",
+				 object->object, pid) :
+		psprintf("%s is held by a prepared transaction with sync.set or sync.discard",
+				 object->object);
+	error.hint = pstrdup("It goes on when that transaction has ended.");
+	step_begin();
+	catalog_log_whole(cycle->run, object->server, object->object, "pull",
+					  GetCurrentTimestamp(), &counts, error.message);
+	step_end();
+	cycle_failed(object->server, object, "pull", object->failures, &error,
+				 NULL);
+}
+
 /* Locks the object against other processes of sync that write to it. */
 static bool
 lock_object(const Cycle *cycle, const SyncObject *object)
 {
-	if (step_lock_try(LOCK_OBJECT, object->relid))
+	int			pid;
+
+	if (!cycle->wait)
+		return step_lock_try(LOCK_OBJECT, object->relid);
+	if (step_lock_soon(LOCK_OBJECT, object->relid, &pid))
 		return true;
-	if (cycle->wait)
-		step_lock_wait(LOCK_OBJECT, object->relid);
-	return cycle->wait;
+	if (cycle->now)
+		note_held(cycle, object, pid);
+	return false;
 }
 
 /* In an attempt: somebody may be altering the table just now. */

@@ -43,6 +43,9 @@ typedef struct Cycle
  * cycle_note_push_failure: the same for what keeps changes of an object from
  * going out; the sender knows when it tries again.
  *
+ * cycle_is_local: an error that the org has nothing to do with, nor an
+ * interrupt: of a table, a trigger, a lock.
+ *
  * cycle_concerns_object: false for an error that ends the cycle of all objects,
  * and for cancel and shutdown.
  *
@@ -65,6 +68,7 @@ extern void cycle_note_push_failure(const char *server,
 									const SyncObject *object,
 									const struct ErrorData *error);
 extern bool cycle_concerns_object(const struct ErrorData *error);
+extern bool cycle_is_local(const struct ErrorData *error);
 extern TimestampTz cycle_rereads_at(const SyncObject *object);
 extern void cycle_check_budget(const Cycle *cycle);
 extern int64 cycle_count_calls(Org *org);

@@ -33,6 +33,7 @@
 #include "step.h"
 #include "tables/sql.h"
 #include "worker.h"
+#include "salesforce/origin.h"
 
 /* To set up a TCP and TLS connection may take this long. */
 #define CONNECT_TIMEOUT_MS	15000

@@ -449,26 +449,6 @@ give_ids(Push *push)
 	push->ids_left = replace_ids(push);
 }
 
-/*
- * Whether an error concerns what is here, rather than the org, the login, the
- * allowance, the connection, or an interrupt.
- */
-static bool
-is_local(const ErrorData *error)
-{
-	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
-	{
-		case ERRCODE_FDW_ERROR:
-		case ERRCODE_CONNECTION_EXCEPTION:
-		case ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION:
-		case ERRCODE_INSUFFICIENT_RESOURCES:
-		case ERRCODE_OPERATOR_INTERVENTION:
-			return false;
-		default:
-			return true;
-	}
-}
-
 /* NULL, or the local error that the work failed with. */
 static ErrorData *
 try_locally(Push *push, void (*work) (Push *push))
@@ -484,7 +464,7 @@ try_locally(Push *push, void (*work) (Push *push))
 	{
 		MemoryContextSwitchTo(push->context);
 		error = CopyErrorData();
-		if (!is_local(error))
+		if (!cycle_is_local(error))
 			PG_RE_THROW();
 		FlushErrorState();
 		step_abort();

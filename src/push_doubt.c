@@ -476,7 +476,8 @@ settle_guarded(Push *push, PushObject *target, const OutboxAttempt *attempt,
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
 		if (!cycle_concerns_object(error) ||
-			error->sqlerrcode == ERRCODE_CONNECTION_FAILURE)
+			(error->sqlerrcode == ERRCODE_CONNECTION_FAILURE &&
+			 !cycle_is_local(error)))
 			PG_RE_THROW();
 		FlushErrorState();
 		step_abort();

@@ -15,12 +15,16 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "step.h"
+#include "tables/blocker.h"
 
 /*
  * The fourth field of an advisory lock's tag is 1 or 2 for those that users
@@ -30,6 +34,9 @@
 
 /* How often a process looks whether another has released a lock. */
 #define LOCK_RETRY_MS		50
+
+/* How long a user's transaction is waited for. */
+#define USER_PATIENCE		(2 * USECS_PER_SEC)
 
 bool		step_in_worker = false;
 
@@ -126,6 +133,7 @@ step_begin(void)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	hold_for_transaction();
+	blocker_watch();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	MemoryContextSwitchTo(caller);
 }
@@ -140,6 +148,7 @@ step_end(void)
 	restore_session_locks();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	blocker_unwatch();
 	MemoryContextSwitchTo(caller);
 	pgstat_report_stat(true);
 }
@@ -159,6 +168,7 @@ step_abort(void)
 	MemoryContext caller = CurrentMemoryContext;
 
 	AbortOutOfAnyTransaction();
+	blocker_unwatch();
 	check_session_locks();
 	MemoryContextSwitchTo(caller);
 }
@@ -253,6 +263,41 @@ step_lock_wait(StepLock lock, Oid oid)
 {
 	while (!step_lock_try(lock, oid))
 		step_sleep(LOCK_RETRY_MS);
+}
+
+/* sync.set and sync.discard keep a lock till their transaction ends. */
+static bool
+is_held_by_user(const LOCKTAG *tag, int *pid)
+{
+	VirtualTransactionId *holders;
+	PGPROC	   *proc;
+	int			n;
+	bool		by_user;
+
+	holders = GetLockConflicts(tag, ExclusiveLock, &n);
+	proc = n > 0 ? proc_of_vxid(&holders[0]) : NULL;
+	by_user = n > 0 && (proc == NULL || is_session(proc));
+	*pid = proc ? proc->pid : 0;
+	pfree(holders);
+	return by_user;
+}
+
+bool
+step_lock_soon(StepLock lock, Oid oid, int *pid)
+{
+	TimestampTz give_up = GetCurrentTimestamp() + USER_PATIENCE;
+	LOCKTAG		tag;
+
+	make_tag(&tag, lock, oid);
+	while (!step_lock_try(lock, oid))
+	{
+		if (!is_held_by_user(&tag, pid))
+			give_up = GetCurrentTimestamp() + USER_PATIENCE;
+		else if (GetCurrentTimestamp() > give_up)
+			return false;
+		step_sleep(LOCK_RETRY_MS);
+	}
+	return true;
 }
 
 void

@@ -47,12 +47,17 @@ typedef enum StepLock
 } StepLock;
 
 /*
+ * step_lock_soon: waits for other processes of the sync, however long they take,
+ * and for a user's transaction a moment.  False if that has it still; *pid is
+ * its process, 0 if it is prepared.
+ *
  * step_lock_for_transaction: in a backend; false at once if somebody else has
  * it, otherwise held until the transaction has committed, so that whoever gets
  * it next sees what that wrote.
  */
 extern bool step_lock_try(StepLock lock, Oid oid);
 extern void step_lock_wait(StepLock lock, Oid oid);
+extern bool step_lock_soon(StepLock lock, Oid oid, int *pid);
 extern void step_unlock(StepLock lock, Oid oid);
 extern bool step_lock_for_transaction(StepLock lock, Oid oid);
 

@@ -72,6 +72,9 @@ int			worker_max_copiers = 2;
  */
 #define TURNS_BETWEEN_RESETS	100
 
+/* What it waits for while somebody has a table of the sync's own locked. */
+#define LOCKED_NAP_MS			1000L
+
 /* A paused or idle worker looks at its tables at least so often. */
 #define WORKER_MAX_NAP_MS		60000
 
@@ -165,6 +168,9 @@ typedef struct ServerWorker
 	TimestampTz push_again;		/* 0 = when there is something new */
 	TimestampTz next_turn;		/* of all but pushing */
 	char	   *failed_with;	/* credentials version of the last failure */
+	long		nap;			/* after this turn, in milliseconds */
+	bool		leaving;		/* out of sync.worker; looks once more */
+	bool		done;
 } ServerWorker;
 
 /* What a worker does that concerns the org as a whole. */
@@ -300,6 +306,7 @@ guarded(ServerWorker *w, ServerTask task)
 		step_begin();
 		if (w->failed_with)
 			pfree(w->failed_with);
+		w->failed_with = NULL;
 		w->failed_with = present_credentials(w);
 		step_end();
 	}
@@ -731,13 +738,84 @@ stand_in_catalog(Oid serverid, bool here)
 	step_end();
 }
 
+/*
+ * Whether the work was done.  Somebody may have a table of ours locked (VACUUM
+ * FULL, CREATE INDEX, an update of the extension), longer than we wait for it:
+ * that ends no worker, for without a launcher it would not come back.
+ */
+static bool
+unless_locked(void (*work) (void *arg), void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		work(arg);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (!is_contention(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		step_abort();
+		ereport(LOG,
+				(errmsg("sync waits for its own tables: %s", error->message)));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	return done;
+}
+
+static void
+insist(void (*work) (void *arg), void *arg)
+{
+	while (!unless_locked(work, arg))
+		step_sleep(LOCKED_NAP_MS);
+}
+
+static void
+begin_serving(void *arg)
+{
+	ServerWorker *w = (ServerWorker *) arg;
+	SyncServer *server;
+
+	stand_in_catalog(w->serverid, true);
+	step_begin();
+	server = catalog_server_by_oid(w->serverid);
+	if (server)
+		catalog_log_interrupted(server->name);
+	step_end();
+}
+
+/* Sets the nap; -1 says, the second time, that there is nothing left to do. */
+static void
+serve_once(void *arg)
+{
+	ServerWorker *w = (ServerWorker *) arg;
+
+	w->nap = server_turn(w);
+	w->done = w->nap < 0 && w->leaving;
+	if ((w->nap < 0) != w->leaving)
+	{
+		stand_in_catalog(w->serverid, w->leaving);
+		w->leaving = !w->leaving;
+	}
+	if (!w->leaving)
+		w->nap = nap_while_prepared(w, w->nap);
+}
+
 static void
 serve(Oid serverid)
 {
 	ServerWorker worker = {0};
 	MemoryContext turn;
 	int64		turns = 0;
-	bool		leaving = false;
 
 	if (!take_over(serverid))
 		return;
@@ -746,17 +824,9 @@ serve(Oid serverid)
 											   ALLOCSET_SMALL_SIZES);
 	turn = AllocSetContextCreate(TopMemoryContext, "sync turn",
 								 ALLOCSET_DEFAULT_SIZES);
-	stand_in_catalog(serverid, true);
-	step_begin();
-	worker.server = catalog_server_by_oid(serverid);
-	if (worker.server)
-		catalog_log_interrupted(worker.server->name);
-	step_end();
-
-	for (;;)
+	insist(begin_serving, &worker);
+	while (!worker.done)
 	{
-		long		nap;
-
 		MemoryContextReset(turn);
 		MemoryContextSwitchTo(turn);
 		ResetLatch(MyLatch);
@@ -766,24 +836,20 @@ serve(Oid serverid)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		nap = server_turn(&worker);
-		if (nap < 0 && leaving)
-			break;
-		if ((nap < 0) != leaving)
+		if (!unless_locked(serve_once, &worker))
 		{
-			leaving = nap < 0;
-			stand_in_catalog(serverid, !leaving);
+			step_sleep(LOCKED_NAP_MS);
+			continue;
 		}
-		if (leaving)
+		if (worker.leaving)
 			continue;
 		if (++turns % TURNS_BETWEEN_RESETS == 0)
 			InvalidateSystemCaches();
-		nap = nap_while_prepared(&worker, nap);
 		pgstat_report_activity(STATE_IDLE, "");
 		let_writers_be(&worker);
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 nap, PG_WAIT_EXTENSION);
+						 worker.nap, PG_WAIT_EXTENSION);
 	}
 	close_org(&worker);
 }
@@ -894,8 +960,9 @@ now_once(const WorkerArgs *args)
 
 /* Starts a worker for each server of this database that should have one. */
 static void
-scout(const WorkerArgs *args)
+scout(void *arg)
 {
+	const WorkerArgs *args = (const WorkerArgs *) arg;
 	List	   *servers;
 	ListCell   *lc;
 
@@ -999,7 +1066,7 @@ sync_worker_main(Datum arg)
 	switch ((WorkerTask) args.task)
 	{
 		case WORKER_SCOUT:
-			scout(&args);
+			insist(scout, &args);
 			break;
 		case WORKER_SERVER:
 			serve(args.serverid);

@@ -17,6 +17,7 @@
 
 #include "api.h"
 #include "text.h"
+#include "origin.h"
 
 /* The newest version whose answers are known to be read rightly. */
 #define NEWEST_KNOWN 62

@@ -19,6 +19,7 @@
 #include "csv.h"
 #include "id.h"
 #include "text.h"
+#include "origin.h"
 
 /* Between polls, ms: each costs an API call, and small jobs end in seconds. */
 #define FIRST_POLL 200

@@ -25,6 +25,7 @@
 #include "collections.h"
 #include "id.h"
 #include "text.h"
+#include "origin.h"
 
 typedef enum PartForm
 {

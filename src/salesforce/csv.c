@@ -20,6 +20,7 @@
 #include "../compat.h"
 #include "csv.h"
 #include "text.h"
+#include "origin.h"
 
 /* 800 columns with names of 80 characters take 64 kB. */
 #define MAX_HEADER (1024 * 1024)

@@ -16,6 +16,7 @@
 
 #include "describe.h"
 #include "text.h"
+#include "origin.h"
 
 /* The text of a member; empty if it is missing, so that it can be shown. */
 static char *

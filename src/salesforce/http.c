@@ -42,6 +42,7 @@
 #include "http.h"
 #include "text.h"
 #include "url.h"
+#include "origin.h"
 
 /* Connections in use, twice as many while both address families are tried. */
 #define MAX_SOCKETS		64

@@ -25,6 +25,7 @@
 #include "id.h"
 #include "ingest.h"
 #include "text.h"
+#include "origin.h"
 
 #define CSV_NULL "#N/A"
 

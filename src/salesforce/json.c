@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 
 #include "json.h"
+#include "origin.h"
 
 /*
  * A Composite answer nests a describe or query answer by three levels, and

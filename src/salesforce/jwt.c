@@ -18,6 +18,7 @@
 
 #include "json.h"
 #include "jwt.h"
+#include "origin.h"
 
 /* The signature of a key of 16384 bits, OpenSSL's own limit. */
 #define MAX_SIGNATURE 2048

@@ -16,6 +16,7 @@
 #include "csv.h"
 #include "query.h"
 #include "soql.h"
+#include "origin.h"
 
 /*
  * Longest path with its query.  16,384 bytes is what Salesforce takes together

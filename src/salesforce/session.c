@@ -17,6 +17,7 @@
 #include "session.h"
 #include "text.h"
 #include "url.h"
+#include "origin.h"
 
 /* Salesforce takes no assertion that lives longer, by its own clock. */
 #define ASSERTION_SECONDS 180

@@ -19,6 +19,7 @@
 
 #include "http.h"
 #include "url.h"
+#include "origin.h"
 
 /* Copies one part; false if it is missing or does not fit. */
 static bool

@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "tables/attempt.h"
+#include "tables/blocker.h"
 
 /* Where locks are looked for one by one. */
 #define SHORT_LOCK_TIMEOUT	"100ms"
@@ -106,6 +107,14 @@ attempt(void (*body) (void *arg), void *arg)
 }
 
 bool
+is_interrupt(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
+		error->funcname != NULL &&
+		strcmp(error->funcname, "ProcessInterrupts") == 0;
+}
+
+bool
 is_contention(const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
@@ -131,12 +140,14 @@ patience_begin(void)
 
 	(void) set_config_option("lock_timeout", SHORT_LOCK_TIMEOUT, PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	blocker_watch_closely(true);
 	return level;
 }
 
 void
 patience_end(int guc_level)
 {
+	blocker_watch_closely(false);
 	AtEOXact_GUC(false, guc_level);
 }
 

@@ -25,6 +25,9 @@
  * resolved at our cost, a serialization failure: nothing is wrong, and the same
  * may go well in a moment.
  *
+ * is_interrupt: a cancel, which is no failure of what was going on.  Triggers can
+ * raise its SQLSTATE, too; a shutdown is not an error that could be caught.
+ *
  * bisect: applies the items from first to before last, all at once if it goes
  * so, otherwise in halves of halves, until each item that fails stands alone;
  * that one is handed to refuse.  apply runs in a subtransaction.  Until give_up
@@ -47,6 +50,7 @@ extern ErrorData *attempt_any(void (*body) (void *arg), void *arg);
 extern ErrorData *attempt(void (*body) (void *arg), void *arg);
 extern ErrorData *attempt_contended(void (*body) (void *arg), void *arg);
 extern bool is_contention(const ErrorData *error);
+extern bool is_interrupt(const ErrorData *error);
 extern int	patience_begin(void);
 extern void patience_end(int guc_level);
 extern void bisect(const Bisection *how, int first, int last);

@@ -4,7 +4,10 @@
  *	  Who holds the lock that something of ours waited for in vain.
  *
  * The error of a lock that was not to be had does not say who has it, and that
- * is what an administrator needs.
+ * is what an administrator needs.  Nor can it be found out afterwards: when the
+ * error is raised, the lock manager has forgotten what was waited for.  It may be
+ * anything, since users' triggers and keys go along with our writes.  So a timer
+ * looks, while we may be waiting, and keeps the tag of the lock.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -23,25 +26,87 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
 
 #include "compat.h"
 #include "tables/blocker.h"
 #include "tables/relation.h"
 #include "tables/sql.h"
 
-int
-blocker_of_table(Oid relid, LOCKMODE mode)
+/* Twice within the time that a lock is waited for (use_own_settings, attempt.c). */
+#define LOOK_MS			400
+#define LOOK_CLOSELY_MS	40
+
+/* What was waited for longer ago is another matter. */
+#define WAIT_IS_RECENT	(3 * USECS_PER_SEC)
+
+/* Written by the timer's signal handler. */
+static LOCKTAG waited_for;
+static LOCKMODE waited_mode;
+static volatile TimestampTz waited_at = 0;	/* 0 = for nothing */
+
+static int	look_ms = LOOK_MS;
+static bool timer_is_ours = false;
+static TimeoutId timer;
+
+/*
+ * The lock is not forgotten while we wait for it; should it be granted just now,
+ * its memory is still there, and the worst is a process that is named in vain.
+ */
+static void
+look_at_wait(void)
 {
-	LOCKTAG		tag;
+	LOCK	   *lock = MyProc->waitLock;
+
+	if (lock != NULL)
+	{
+		waited_for = lock->tag;
+		waited_mode = MyProc->waitLockMode;
+		waited_at = GetCurrentTimestamp();
+	}
+	enable_timeout_after(timer, look_ms);
+}
+
+void
+blocker_watch(void)
+{
+	if (!timer_is_ours)
+		timer = RegisterTimeout(USER_TIMEOUT, look_at_wait);
+	timer_is_ours = true;
+	look_ms = LOOK_MS;
+	enable_timeout_after(timer, look_ms);
+}
+
+void
+blocker_unwatch(void)
+{
+	if (timer_is_ours)
+		disable_timeout(timer, false);
+}
+
+void
+blocker_watch_closely(bool closely)
+{
+	if (!timer_is_ours)
+		return;
+	look_ms = closely ? LOOK_CLOSELY_MS : LOOK_MS;
+	enable_timeout_after(timer, look_ms);
+}
+
+static int
+pid_of_holder(const LOCKTAG *tag, LOCKMODE mode)
+{
 	VirtualTransactionId *holders;
 	int			n;
 
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
-	holders = GetLockConflicts(&tag, mode, &n);
+	holders = GetLockConflicts(tag, mode, &n);
 	for (int i = 0; i < n; i++)
 	{
 		PGPROC	   *proc = proc_of_vxid(&holders[i]);
@@ -50,6 +115,31 @@ blocker_of_table(Oid relid, LOCKMODE mode)
 			return proc->pid;
 	}
 	return 0;
+}
+
+int
+blocker_of_table(Oid relid, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	return pid_of_holder(&tag, mode);
+}
+
+int
+blocker_of_wait(Oid *table)
+{
+	LOCKTAG		tag = waited_for;
+
+	*table = InvalidOid;
+	if (waited_at < GetCurrentTimestamp() - WAIT_IS_RECENT)
+		return 0;
+	waited_at = 0;
+	if (tag.locktag_type == LOCKTAG_RELATION &&
+		tag.locktag_field1 == MyDatabaseId &&
+		get_rel_name(tag.locktag_field2) != NULL)
+		*table = tag.locktag_field2;
+	return pid_of_holder(&tag, waited_mode);
 }
 
 static int

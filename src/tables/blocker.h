@@ -21,9 +21,19 @@
  *
  * blocker_check_table: ERRCODE_LOCK_NOT_AVAILABLE, naming the process, if a lock
  * on the table cannot be had at once.  The lock is kept till the transaction ends.
+ *
+ * blocker_of_wait: who has the lock that this process waited for last, of
+ * whatever kind it was, and if it was a table's, of which; 0 if that is not known
+ * or no longer so.  For whoever has caught the error of such a wait.  Known is
+ * what was waited for between blocker_watch and blocker_unwatch; closely: also
+ * where locks are waited for briefly (patience_begin).
  */
 extern int	blocker_of_table(Oid relid, LOCKMODE mode);
 extern int	blocker_of_row(Oid relid, const char *id);
 extern void blocker_check_table(Oid relid, LOCKMODE mode);
+extern int	blocker_of_wait(Oid *table);
+extern void blocker_watch(void);
+extern void blocker_unwatch(void);
+extern void blocker_watch_closely(bool closely);
 
 #endif							/* SYNC_BLOCKER_H */

@@ -125,6 +125,13 @@ catalog_servers(void)
 #define ROW_DUE \
 	"f.last_seen + least(2 ^ least(f.count, 4), 10) * pg_catalog.interval '1 s'"
 
+/* Or the object's own failure, if its time of the next try could not be noted. */
+#define ROWS_DUE \
+	"(SELECT min(" ROW_DUE ") FROM sync.failures f" \
+	" WHERE f.server = o.server AND f.object = o.object AND (" IS_ROW_SOON \
+	" OR (f.record IS NULL AND f.operation = 'pull' AND p.failures = 0" \
+	" AND f.code IN ('55P03', '40P01', '40001'))))"
+
 #define OBJECT_COLUMNS \
 	"SELECT o.server, o.object, o.relation::pg_catalog.oid, o.fields," \
 	" o.exclude || ARRAY(SELECT d.field FROM sync.field d" \
@@ -143,8 +150,7 @@ catalog_servers(void)
 	" AND f.operation NOT IN ('push', 'guard'))," \
 	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
 	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')," \
-	" p.rereads, (SELECT min(" ROW_DUE ") FROM sync.failures f" \
-	" WHERE f.server = o.server AND f.object = o.object AND " IS_ROW_SOON ")," \
+	" p.rereads, " ROWS_DUE "," \
 	" p.unguarded, p.merge, p.misshapen, p.fewer" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \

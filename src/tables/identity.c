@@ -223,26 +223,32 @@ apply_range(void *arg, int first, int last)
 	note_replaced(r, first, last);
 }
 
+/* The failure is about the record, whose id the row is to take. */
+static void
+refuse(Replacement *r, int item, RefusedRow *refused)
+{
+	refused->id = pstrdup(r->rows[item].id);
+	*r->refused = lappend(*r->refused, refused);
+}
+
 static void
 refuse_row(void *arg, int item, ErrorData *error)
 {
 	Replacement *r = (Replacement *) arg;
 	MemoryContext old = MemoryContextSwitchTo(r->caller);
+	const Waiting *row = &r->rows[item];
 
-	*r->refused = lappend(*r->refused, refused_row(r->rows[item].id, error));
+	refuse(r, item, refused_waiting(row->relid, row->provisional, error));
 	MemoryContextSwitchTo(old);
 }
 
-/* The failure is about the record, whose id the row is to take. */
 static void
 refuse_locked(Replacement *r, int item)
 {
 	MemoryContext old = MemoryContextSwitchTo(r->caller);
 	const Waiting *row = &r->rows[item];
-	RefusedRow *refused = refused_locked(row->relid, row->provisional);
 
-	refused->id = pstrdup(row->id);
-	*r->refused = lappend(*r->refused, refused);
+	refuse(r, item, refused_locked(row->relid, row->provisional));
 	MemoryContextSwitchTo(old);
 }
 
@@ -342,11 +348,52 @@ part_locked(Waiting *rows, int first, int last)
 	return end;
 }
 
+typedef struct TableRows
+{
+	Replacement *replacement;
+	int			first;
+	int			last;			/* one behind */
+} TableRows;
+
+static void
+replace_of_table(void *arg)
+{
+	TableRows  *rows = (TableRows *) arg;
+	Replacement *r = rows->replacement;
+	Bisection	how = {.apply = apply_range, .refuse = refuse_row, .arg = r};
+	int			locked = rows->first;
+
+	if (ConditionalLockRelationOid(r->rows[rows->first].relid,
+								   RowExclusiveLock))
+		locked = part_locked(r->rows, rows->first, rows->last);
+	for (int i = locked; i < rows->last; i++)
+		refuse_locked(r, i);
+	how.give_up = GetCurrentTimestamp() + ATTEMPT_PATIENCE;
+	if (locked > rows->first)
+		bisect(&how, rows->first, locked);
+}
+
+/*
+ * An error that no row has caused (the table was altered, a trigger has raised
+ * something else) is told with the first row; rows of other tables take their
+ * ids all the same.
+ */
+static void
+try_table(Replacement *r, int first, int last)
+{
+	TableRows	rows = {r, first, last};
+	ErrorData  *error = attempt_any(replace_of_table, &rows);
+
+	if (error != NULL && is_interrupt(error))
+		ReThrowError(error);
+	if (error != NULL)
+		refuse_row(r, first, error);
+}
+
 int
 identity_replace(const char *server, List **refused)
 {
 	Replacement r = {0};
-	Bisection	how = {.apply = apply_range, .refuse = refuse_row, .arg = &r};
 	int			n = read_waiting(server, &r.rows);
 	int			first = 0;
 	int			patience;
@@ -361,18 +408,10 @@ identity_replace(const char *server, List **refused)
 	while (first < n)
 	{
 		int			last = first + 1;
-		int			locked;
 
 		while (last < n && r.rows[last].relid == r.rows[first].relid)
 			last++;
-		locked = first;
-		if (ConditionalLockRelationOid(r.rows[first].relid, RowExclusiveLock))
-			locked = part_locked(r.rows, first, last);
-		for (int i = locked; i < last; i++)
-			refuse_locked(&r, i);
-		how.give_up = GetCurrentTimestamp() + ATTEMPT_PATIENCE;
-		if (locked > first)
-			bisect(&how, first, locked);
+		try_table(&r, first, last);
 		first = last;
 	}
 	patience_end(patience);

@@ -270,6 +270,29 @@ refused_locked(Oid relid, const char *id)
 	return row;
 }
 
+RefusedRow *
+refused_waiting(Oid relid, const char *id, const ErrorData *error)
+{
+	RefusedRow *row;
+	Oid			table;
+	int			pid;
+
+	if (id == NULL || error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		return refused_row(id, error);
+	pid = blocker_of_wait(&table);
+	if (blocker_of_row(relid, id) != 0 &&
+		(pid == 0 || (pid == blocker_of_row(relid, id) && table == InvalidOid)))
+		return refused_locked(relid, id);
+	row = refused_row(id, error);
+	if (OidIsValid(table) && pid != 0)
+		row->message = psprintf("table \"%s\" is locked by process %d",
+								relation_label(table), pid);
+	else if (pid != 0)
+		row->message = psprintf("a lock that the row needs is held by process %d",
+								pid);
+	return row;
+}
+
 /* bisect() runs this in a subtransaction. */
 static void
 copy_records(void *arg, int first, int last)
@@ -287,7 +310,8 @@ refuse_record(void *arg, int record, ErrorData *error)
 	MemoryContext old = MemoryContextSwitchTo(load->caller);
 	char	   *id = records_id(load->records, record);
 
-	*load->refused = lappend(*load->refused, refused_row(id, error));
+	*load->refused = lappend(*load->refused,
+							 refused_waiting(load->relid, id, error));
 	MemoryContextSwitchTo(old);
 }
 

@@ -43,11 +43,14 @@ typedef struct RefusedRow
  * unmarked (stages).
  *
  * refused_row: such a row from the error that it met.  refused_locked: one that
- * somebody else has locked, naming the process.
+ * somebody else has locked, naming the process.  refused_waiting: from any error;
+ * if it is that of a lock, naming who has it, whatever it is.
  */
 extern int64 load_rows(Oid relid, List *columns, RowSource *source,
 					   bool apply, List **refused);
 extern RefusedRow *refused_locked(Oid relid, const char *id);
+extern RefusedRow *refused_waiting(Oid relid, const char *id,
+								   const ErrorData *error);
 extern RefusedRow *refused_row(const char *id, const ErrorData *error);
 
 #endif							/* SYNC_LOAD_H */

@@ -480,16 +480,6 @@ merge_lot(void *arg, int first, int last)
 				list_nth(merge->ids, last - 1));
 }
 
-/* Whoever waited for a lock says who has it. */
-static RefusedRow *
-refuse(Oid relid, const char *id, const ErrorData *error)
-{
-	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
-		blocker_of_row(relid, id) != 0)
-		return refused_locked(relid, id);
-	return refused_row(id, error);
-}
-
 static void
 refuse_id(void *arg, int item, ErrorData *error)
 {
@@ -497,8 +487,9 @@ refuse_id(void *arg, int item, ErrorData *error)
 	MemoryContext old = MemoryContextSwitchTo(merge->caller);
 
 	merge->refused = lappend(merge->refused,
-							 refuse(merge->stage->relid,
-									list_nth(merge->ids, item), error));
+							 refused_waiting(merge->stage->relid,
+											 list_nth(merge->ids, item),
+											 error));
 	MemoryContextSwitchTo(old);
 }
 
@@ -908,8 +899,9 @@ refuse_removal(void *arg, int item, ErrorData *error)
 	MemoryContext old = MemoryContextSwitchTo(removal->caller);
 
 	*removal->refused = lappend(*removal->refused,
-								refuse(removal->relid,
-									   list_nth(removal->ids, item), error));
+								refused_waiting(removal->relid,
+												list_nth(removal->ids, item),
+												error));
 	removal->nrefused++;
 	MemoryContextSwitchTo(old);
 }
