@@ -27,6 +27,7 @@ sub new
     $self->{here}{$_} = $self->rows_here($_) for sort keys %OBJECTS;
     $self->{there}{$_} = $self->rows_there($_) for sort keys %OBJECTS;
     $self->{history} = $self->json_rows('SELECT to_jsonb(h) FROM chaos.history h ORDER BY seq');
+    $self->{born} = { map { $_ => 1 } @{ $self->json_rows('SELECT to_jsonb(token) FROM chaos.born WHERE token IS NOT NULL') } };
     $self->{outbox} = $self->json_rows('SELECT to_jsonb(o) FROM sync.outbox o');
     $self->{pending}{ $_->{record} }{$_->{operation}} = $_ for @{ $self->{outbox} };
     foreach my $change (@{ $self->{outbox} })
@@ -126,11 +127,13 @@ sub tokens
       for grep { ($_->{$token} // '') =~ /-(here|there)-/ } values %{ $self->{there}{$object} };
     foreach my $change (grep { $_->{object} eq $object } @{ $self->{history} })
     {
-        $wanted{ $change->{token} } = $change if $change->{op} eq 'I';
+        $wanted{ $change->{token} } = $change
+          if $change->{op} eq 'I' && $self->{born}{ $change->{token} };
         delete $wanted{ $change->{token} } if $change->{op} eq 'D' && $change->{token};
     }
     @doubled = map { "$_: @{ $there{$_} }" } grep { @{ $there{$_} } > 1 } sort keys %there;
     @lost = grep { !$there{$_} && !$self->is_refused($object, $wanted{$_}) } sort keys %wanted;
+    $_ .= $self->record_story($wanted{$_}{id}) for @lost;
     shown("$object: no record is doubled (" . keys(%wanted) . ' inserted here)', @doubled);
     return shown("$object: none is lost", @lost);
 }
@@ -192,6 +195,24 @@ sub story
     return join "\n        ", '', @known;
 }
 
+# The same of a record, by any id that it had.
+sub record_story
+{
+    my ($self, $id, $column) = @_;
+    my ($became) = @{ $self->json_rows(
+        "SELECT to_jsonb(l) FROM sync.local_id l WHERE '$id' IN (l.id, l.provisional)") };
+    my %ids = map { $_ => 1 } grep { defined } $id, @{ $became || {} }{qw(id provisional)};
+    my @known = map { $json->encode($_) }
+      grep { $ids{ $_->{id} } && (!$column || $_->{op} ne 'U' || exists $_->{changes}{$column}) }
+      @{ $self->{history} };
+
+    push @known, $json->encode($became) if $became;
+    push @known, map { $json->encode($_) } grep { $ids{ $_->{record} // '' } } @{ $self->{outbox} },
+      @{ $self->json_rows('SELECT to_jsonb(c) FROM sync.conflicts c') },
+      @{ $self->json_rows('SELECT to_jsonb(f) FROM sync.failures f') };
+    return join "\n        ", '', @known;
+}
+
 # A record that was deleted or merged: the org itself takes it out of what refers
 # to it.
 sub is_gone
@@ -231,7 +252,9 @@ sub conflicts
     {
         next if $conflict->{field} eq 'status' && !defined $conflict->{base};
         next if $self->is_gone($conflict->{base});
-        push @problems, $json->encode($conflict)
+        # Its contact has got what was written, and the lead has its old value.
+        next if ($self->{here}{ $conflict->{object} }{ $conflict->{record} } || {})->{isconverted};
+        push @problems, $json->encode($conflict) . $self->record_story($conflict->{record}, $conflict->{field})
           if $self->{others}->never_wrote($conflict->{record}, $conflict->{field});
     }
     return shown('conflicts are only where both sides wrote (' . @$conflicts . ')', @problems);

@@ -4,7 +4,8 @@
 Writers in PostgreSQL: a few sessions, each now and then in a transaction that
 stays open.  A trigger of the user's own keeps a history of what they committed:
 the last to fire BEFORE each row, since those alone fire in the order of what
-happens.  Other triggers, of every timing, before and after ours by their names, and
+happens.  Those fire for the row that ON CONFLICT turns into an update, too, so
+another one, AFTER, notes what was inserted indeed.  Other triggers, of every timing, before and after ours by their names, and
 some levels deep, write to the same rows again.
 
 =cut
@@ -21,7 +22,14 @@ use constant SESSIONS => 3;
 my $history = q{
     CREATE SCHEMA chaos;
     CREATE TABLE chaos.history (seq bigserial PRIMARY KEY, object text, op text, local_id bigint,
-        id text, token text, changes jsonb);
+        id text, token text, changes jsonb, txn xid8 DEFAULT pg_current_xact_id(),
+        depth int DEFAULT pg_trigger_depth(), happened timestamptz DEFAULT clock_timestamp());
+    CREATE TABLE chaos.born (token text);
+    CREATE FUNCTION chaos.note_birth() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO chaos.born VALUES (to_jsonb(new) ->> tg_argv[0]);
+        RETURN NULL;
+    END $$;
     CREATE FUNCTION chaos.note() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE
         was jsonb := CASE WHEN tg_op <> 'INSERT' THEN to_jsonb(old) ELSE '{}' END;
@@ -95,7 +103,9 @@ sub new
         my $token = lc($OBJECTS{$object}{token} || 'id');
         $node->safe_psql('postgres', qq{CREATE TRIGGER zz_history
             BEFORE INSERT OR UPDATE OR DELETE ON acme.$object FOR EACH ROW
-            WHEN (NOT sync.applying()) EXECUTE FUNCTION chaos.note('$object', '$token')});
+            WHEN (NOT sync.applying()) EXECUTE FUNCTION chaos.note('$object', '$token');
+            CREATE TRIGGER zz_born AFTER INSERT ON acme.$object FOR EACH ROW
+            WHEN (NOT sync.applying()) EXECUTE FUNCTION chaos.note_birth('$token')});
     }
     $node->safe_psql('postgres', touching($_)) for sort keys %touched;
     # Sessions wait for each other's locks never, for the worker's not for long.
