@@ -442,6 +442,9 @@ copy_object(Org *org, SyncObject *object, SyncCounts *counts)
 	step_begin();
 	copy.fields = catalog_fields(object);
 	step_end();
+	/* Gone, or its server has another name by now. */
+	if (copy.fields == NIL)
+		return;
 	copy.names = mapping_field_names(copy.fields);
 	copy.columns = mapping_column_names(copy.fields);
 

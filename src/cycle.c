@@ -653,12 +653,14 @@ ask(Cycle *cycle, List *pulls, Question *questions, int n)
 /*
  * What is visible now is wanted, which getUpdated cannot tell, answering in
  * whole minutes: for sync.now, and after a failure, which may have been one of
- * sync.now.
+ * sync.now.  Of a failure that met a lock on the object's own row sync.failures
+ * alone tells.
  */
 static bool
 is_immediate(const Cycle *cycle, const Pull *pull)
 {
-	return cycle->now || pull->object->failures > 0;
+	return cycle->now || pull->object->failures > 0 ||
+		pull->object->has_failures;
 }
 
 /* Rows will be asked for along with those of other objects. */
@@ -692,7 +694,16 @@ ask_past(Cycle *cycle, List *pulls)
 	}
 }
 
-static void
+/* In a step.  False if the object, or its server under this name, is gone. */
+static bool
+read_fields(Pull *pull)
+{
+	pull->fields = catalog_fields(pull->object);
+	return pull->fields != NIL;
+}
+
+/* Returns those pulls whose objects are still there. */
+static List *
 ask_everything(Cycle *cycle, List *pulls)
 {
 	Question   *ids = palloc0(sizeof(Question) * 2 * list_length(pulls));
@@ -713,19 +724,23 @@ ask_everything(Cycle *cycle, List *pulls)
 	{
 		Pull	   *pull = (Pull *) lfirst(lc);
 		bool		immediately = is_immediate(cycle, pull);
+		bool		there;
 
 		if (!immediately && !pull_has_changes(pull) &&
 			!pull->object->has_refused)
 			continue;
 		step_begin();
-		pull->fields = catalog_fields(pull->object);
+		there = read_fields(pull);
 		step_end();
-		if (asks_rows(pull, immediately))
+		if (!there)
+			pulls = foreach_delete_current(pulls, lc);
+		else if (asks_rows(pull, immediately))
 			n += pull_ask_rows(pull, rows + n, org_clock(cycle->org),
 							   immediately, cycle->org->past_windows_only);
 	}
 	ask(cycle, pulls, rows, n);
 	ask_past(cycle, pulls);
+	return pulls;
 }
 
 static void
@@ -857,8 +872,8 @@ cycle_pull_object(Cycle *cycle, SyncObject *object)
 	now.now = true;
 	pull->object = object;
 	pull_prepare(pull, cycle->org);
-	ask_everything(&now, list_make1(pull));
-	pull_apply(pull, cycle->org, started, object->due, true, &counts);
+	if (ask_everything(&now, list_make1(pull)) != NIL)
+		pull_apply(pull, cycle->org, started, object->due, true, &counts);
 }
 
 static void
@@ -877,7 +892,7 @@ pull_objects(Cycle *cycle, List *objects)
 		pull_prepare(pull, cycle->org);
 		pulls = lappend(pulls, pull);
 	}
-	ask_everything(cycle, pulls);
+	pulls = ask_everything(cycle, pulls);
 	log_questions(cycle, started, cycle_calls(cycle->org) - calls);
 	apply_pulls(cycle, pulls, started);
 }

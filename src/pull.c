@@ -975,7 +975,8 @@ pull_records(Org *org, SyncObject *object, List *ids, SyncCounts *counts)
 	step_begin();
 	pull->fields = catalog_fields(object);
 	step_end();
-	pull_ids(create_work(pull, org, GetCurrentTimestamp(), counts), ids);
+	if (pull->fields != NIL)
+		pull_ids(create_work(pull, org, GetCurrentTimestamp(), counts), ids);
 }
 
 static Work *

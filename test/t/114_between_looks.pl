@@ -41,6 +41,9 @@ hold($node);
 sql($node, qq{UPDATE acme.lead SET title = 'once' WHERE id = '$lead'});
 is(sql($node, 'SELECT count(*) FROM sync.change'), 1, '... after sync.guard a change is captured once');
 let_go($node);
+# It would capture what the sync writes, too.
+comes_true('SELECT count(*) = 0 FROM sync.outbox', '... and goes out');
+try_now();
 sql($node, q{CREATE TRIGGER copy AFTER UPDATE ON acme.lead FOR EACH ROW EXECUTE FUNCTION sync.capture()});
 try_now();
 like(state_of('Lead'), qr/^unguarded/, 'a trigger beside ours');
