@@ -102,7 +102,6 @@ CREATE TABLE sync.progress (
     stamp_field   text NOT NULL,  -- SystemModstamp where there is one
     has_isdeleted boolean NOT NULL,
     undeletable   boolean NOT NULL,
-    deletable     boolean NOT NULL,
     replicateable boolean NOT NULL,
     cursor        timestamptz,    -- all changes up to here are in the table
     rereads       bigint NOT NULL DEFAULT 0,    -- how often it was set back

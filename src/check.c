@@ -184,6 +184,20 @@ check_rights(Check *check, const char *item, const DescribeObject *described)
 			   "Salesforce will refuse such local changes. Give the login's profile or permission set the right, or set the direction to from.");
 }
 
+/*
+ * How deletes are found, if not by the recycle bin.  Whether an object goes
+ * there is told to a login that may take things out of it.
+ */
+static const char *
+deletes_told_by(const DescribeObject *described)
+{
+	if (described->undeletable)
+		return "";
+	if (described->replicateable)
+		return ", deletes by getDeleted";
+	return ", deletes by comparing ids once a day";
+}
+
 /* Whether changes of the object can be found and all its fields copied. */
 static void
 check_object(Check *check, const char *item)
@@ -221,8 +235,7 @@ check_object(Check *check, const char *item)
 	else
 		report(check, item, "ok",
 			   psprintf("%d fields, changes by %s%s", copied, stamp,
-						described->undeletable || !described->deletable ? ""
-						: ", deletes by getDeleted"), NULL);
+						deletes_told_by(described)), NULL);
 	check_rights(check, item, described);
 }
 

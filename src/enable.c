@@ -232,13 +232,13 @@ register_object(const ServerOptions *server, const DescribeObject *described,
 				   : "salesforce");
 	(void) sql_run(&sql,
 				   "INSERT INTO sync.progress (server, object, stamp_field,"
-				   " has_isdeleted, undeletable, deletable, replicateable,"
+				   " has_isdeleted, undeletable, replicateable,"
 				   " described, describe_tag)"
-				   " VALUES ($1, $2, $3, $4, $5, $6, $7, now(), $8)",
-				   "nttbbbbt", server->name, described->name, stamp,
+				   " VALUES ($1, $2, $3, $4, $5, $6, now(), $7)",
+				   "nttbbbt", server->name, described->name, stamp,
 				   describe_field(described, "IsDeleted") != NULL,
-				   described->undeletable, described->deletable,
-				   described->replicateable, described->last_modified);
+				   described->undeletable, described->replicateable,
+				   described->last_modified);
 	sql_end(&sql);
 	object.server = server->name;
 	object.object = described->name;

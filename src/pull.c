@@ -138,10 +138,22 @@ ask_updated(Pull *pull, Question *question, TimestampTz now)
 	return 1;
 }
 
+/*
+ * Nobody can delete these (Object Reference: User).  A describe does not tell:
+ * its deletable and undeletable are the rights of the login, which may have
+ * none to delete, while others have.
+ */
+static bool
+is_never_deleted(const SyncObject *object)
+{
+	return strcmp(object->object, "User") == 0 ||
+		strcmp(object->object, "Organization") == 0;
+}
+
 static int
 ask_deleted(Pull *pull, Question *question, TimestampTz end, TimestampTz now)
 {
-	if (!pull->object->replicateable || !pull->object->deletable ||
+	if (!pull->object->replicateable || is_never_deleted(pull->object) ||
 		!reaches(pull, now, DELETED_REACH))
 		return 0;
 	question->kind = QUESTION_DELETED;
@@ -683,7 +695,7 @@ needs_sweep(const Pull *pull)
 	const Question *deleted = pull->deleted;
 	TimestampTz now = pull->asked;
 
-	if (!object->deletable)
+	if (is_never_deleted(object))
 		return false;
 	if (!TIMESTAMP_IS_NOBEGIN(pull->from) &&
 		(pull->from < now - DELETED_REACH ||

@@ -137,7 +137,7 @@ catalog_servers(void)
 	" o.exclude || ARRAY(SELECT d.field FROM sync.field d" \
 	" WHERE d.server = o.server AND d.object = o.object AND d.dropped), o.filter, o.on_delete = 'mark'," \
 	" (extract(epoch FROM o.interval) * 1000000)::pg_catalog.int8," \
-	" p.state, p.stamp_field, p.has_isdeleted, p.undeletable, p.deletable," \
+	" p.state, p.stamp_field, p.has_isdeleted, p.undeletable," \
 	" p.replicateable, p.cursor, p.rows, p.due, p.job, p.job_version," \
 	" p.job_records, p.locator, p.described, p.describe_tag, p.failures," \
 	" p.retry_at, p.swept, EXISTS (SELECT FROM sync.failures f" \
@@ -186,39 +186,38 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->stamp_field = sql_text(sql, row, 10);
 	object->has_isdeleted = sql_bool(sql, row, 11);
 	object->undeletable = sql_bool(sql, row, 12);
-	object->deletable = sql_bool(sql, row, 13);
-	object->replicateable = sql_bool(sql, row, 14);
-	object->cursor = sql_time(sql, row, 15);
-	object->rows = sql_int(sql, row, 16);
-	object->due = sql_time(sql, row, 17);
-	object->job = sql_text(sql, row, 18);
-	object->job_version = sql_text(sql, row, 19);
-	object->job_records = sql_is_null(sql, row, 20) ? -1 : sql_int(sql, row, 20);
-	object->locator = sql_text(sql, row, 21);
-	object->described = sql_time(sql, row, 22);
-	object->describe_tag = sql_text(sql, row, 23);
-	object->failures = (int) sql_int(sql, row, 24);
-	object->retry_at = sql_time(sql, row, 25);
-	object->swept = sql_time(sql, row, 26);
-	object->has_refused = sql_bool(sql, row, 27);
+	object->replicateable = sql_bool(sql, row, 13);
+	object->cursor = sql_time(sql, row, 14);
+	object->rows = sql_int(sql, row, 15);
+	object->due = sql_time(sql, row, 16);
+	object->job = sql_text(sql, row, 17);
+	object->job_version = sql_text(sql, row, 18);
+	object->job_records = sql_is_null(sql, row, 19) ? -1 : sql_int(sql, row, 19);
+	object->locator = sql_text(sql, row, 20);
+	object->described = sql_time(sql, row, 21);
+	object->describe_tag = sql_text(sql, row, 22);
+	object->failures = (int) sql_int(sql, row, 23);
+	object->retry_at = sql_time(sql, row, 24);
+	object->swept = sql_time(sql, row, 25);
+	object->has_refused = sql_bool(sql, row, 26);
 	object->direction = number_of_name(direction_names, 3,
-									   sql_text(sql, row, 28));
+									   sql_text(sql, row, 27));
 	object->conflict = number_of_name(conflict_names, 3,
-									  sql_text(sql, row, 29));
-	object->external_id = sql_text(sql, row, 30);
-	object->push_deletes = sql_bool(sql, row, 31);
-	object->unmodified_since = sql_bool(sql, row, 32);
-	object->serverid = (Oid) sql_int(sql, row, 33);
-	object->described_fully = sql_time(sql, row, 34);
-	object->last_synced = sql_time(sql, row, 35);
-	object->has_failures = sql_bool(sql, row, 36);
-	object->push_failed = sql_bool(sql, row, 37);
-	object->rereads = sql_int(sql, row, 38);
-	object->rows_due = sql_time(sql, row, 39);
-	object->unguarded = sql_text(sql, row, 40);
-	object->merge = sql_bool(sql, row, 41);
-	object->misshapen = sql_bool(sql, row, 42);
-	object->fewer_fields = sql_bool(sql, row, 43);
+									  sql_text(sql, row, 28));
+	object->external_id = sql_text(sql, row, 29);
+	object->push_deletes = sql_bool(sql, row, 30);
+	object->unmodified_since = sql_bool(sql, row, 31);
+	object->serverid = (Oid) sql_int(sql, row, 32);
+	object->described_fully = sql_time(sql, row, 33);
+	object->last_synced = sql_time(sql, row, 34);
+	object->has_failures = sql_bool(sql, row, 35);
+	object->push_failed = sql_bool(sql, row, 36);
+	object->rereads = sql_int(sql, row, 37);
+	object->rows_due = sql_time(sql, row, 38);
+	object->unguarded = sql_text(sql, row, 39);
+	object->merge = sql_bool(sql, row, 40);
+	object->misshapen = sql_bool(sql, row, 41);
+	object->fewer_fields = sql_bool(sql, row, 42);
 	return object;
 }
 

@@ -95,8 +95,7 @@ typedef struct SyncObject
 	SyncState	state;
 	char	   *stamp_field;
 	bool		has_isdeleted;
-	bool		undeletable;
-	bool		deletable;
+	bool		undeletable;	/* the login may take it out of the bin */
 	bool		replicateable;
 	TimestampTz cursor;			/* 0 = none */
 	int64		rereads;		/* how often the cursor was set back */

@@ -82,7 +82,7 @@ def describe_global(call):
 def limited(call, obj, entry):
     """The flags as far as the user's rights go."""
     if call.user.read_only_objects[obj.name]:
-        entry.update(createable=False, updateable=False, deletable=False)
+        entry.update(createable=False, updateable=False, deletable=False, undeletable=False)
     return entry
 
 
