@@ -37,7 +37,9 @@ CREATE TABLE sync.server (
     schema    name NOT NULL,      -- where new tables go
     running   boolean NOT NULL DEFAULT true,    -- sync.start, sync.stop
     paused    boolean NOT NULL DEFAULT false,   -- sync.pause, sync.resume
-    resumed   timestamptz         -- when last
+    resumed   timestamptz,        -- when last
+    org_id    text,               -- of Salesforce; NULL: to be learned
+    timeline  text                -- of the database that sent last (catalog_timeline)
 );
 
 CREATE TABLE sync.object (
@@ -183,6 +185,7 @@ CREATE TABLE sync.attempt (
     sent     timestamptz NOT NULL DEFAULT clock_timestamp(),
     in_doubt timestamptz,            -- no answer came: since when
     may_run  boolean NOT NULL DEFAULT true,     -- it may still run over there
+    guessed  boolean NOT NULL DEFAULT false,    -- perhaps it was sent, see outbox.c
     job      text                    -- Bulk ingest job
 );
 
@@ -230,6 +233,7 @@ CREATE UNLOGGED TABLE sync.session (
     instance_url  text,
     access_token  text,
     user_id       text,
+    org_id        text,              -- NULL: the login did not say
     clock_offset  bigint,            -- microseconds that the org is ahead of us
     version       text,
     login_at      timestamptz NOT NULL,
@@ -411,13 +415,13 @@ LANGUAGE C STRICT VOLATILE;
 COMMENT ON FUNCTION sync.pause(name) IS
 'Keeps the worker of a server from calling the org until sync.resume; local changes wait in sync.outbox. The caller must own the server.';
 
-CREATE FUNCTION sync.resume(server name)
+CREATE FUNCTION sync.resume(server name, accept_org boolean DEFAULT false)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_resume'
 LANGUAGE C STRICT VOLATILE;
 
-COMMENT ON FUNCTION sync.resume(name) IS
-'Goes on after sync.pause, or after the database was restored or copied; also ends the waiting after failures. The caller must own the server.';
+COMMENT ON FUNCTION sync.resume(name, boolean) IS
+'Goes on after sync.pause, or after the database was restored or copied; also ends the waiting after failures. accept_org: also if the login leads to another org than before: waiting changes are set aside into sync.failures, and all tables are read anew. The caller must own the server.';
 
 CREATE FUNCTION sync.start()
 RETURNS integer

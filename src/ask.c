@@ -33,7 +33,7 @@ usable_org(FunctionCallInfo fcinfo)
 	ServerOptions *server = server_options(NameStr(*PG_GETARG_NAME(0)));
 
 	require_server_usage(server);
-	return org_open(server->name);
+	return org_open_any(server->name);
 }
 
 static void

@@ -27,6 +27,7 @@
 #include "cycle.h"
 #include "functions.h"
 #include "login.h"
+#include "salesforce/text.h"
 #include "mapping.h"
 #include "rows.h"
 #include "salesforce/describe.h"
@@ -101,6 +102,22 @@ make_check(Check *check, const char *item,
 	return false;
 }
 
+/*
+ * Two live primaries with the same outbox: each sends what waits in its own, and
+ * neither can see the other.
+ */
+static void
+check_timeline(Check *check)
+{
+	TimeLineID	timeline = present_timeline();
+
+	if (timeline > 1)
+		report(check, "timeline", "ok",
+			   psprintf("this database was promoted or recovered: timeline %u",
+						timeline),
+			   "Make sure that the server which it comes from no longer runs: it would send the same changes, and new records would be doubled.");
+}
+
 static void
 check_mapping(Check *check, const char *item)
 {
@@ -115,13 +132,19 @@ check_mapping(Check *check, const char *item)
 static void
 check_login(Check *check, const char *item)
 {
-	check->org = org_open(check->server->name);
+	check->org = org_open_any(check->server->name);
 	check->global = describe_global(check->org->api);
 	report(check, item, "ok",
 		   psprintf("%s, API version %s, %d objects visible",
 					check->org->api->instance_url,
 					check->org->api->version, list_length(check->global)),
 		   NULL);
+	if (check->org->is_foreign)
+		report(check, "org", "error",
+			   psprintf("the login leads to org %s, and the tables are from another",
+						foreign_text(check->org->org_id)),
+			   psprintf("Put login_url and user mapping back; or, if the new org is meant, SELECT sync.resume('%s', accept_org => true).",
+						check->server->name));
 }
 
 static void
@@ -340,6 +363,7 @@ sync_check(PG_FUNCTION_ARGS)
 	require_server_owner(check.server);
 
 	check_workers(&check);
+	check_timeline(&check);
 	if (unfit_encoding())
 		report(&check, "encoding", "error",
 			   psprintf("the encoding of this database is %s",

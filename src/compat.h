@@ -11,6 +11,7 @@
 #ifndef SYNC_COMPAT_H
 #define SYNC_COMPAT_H
 
+#include "access/xlog.h"
 #include "access/relation.h"
 #include "catalog/dependency.h"
 #include "catalog/objectaddress.h"
@@ -103,6 +104,19 @@ parse_type(const char *text, Oid *type, int32 *typmod)
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
+
+/* 15 made the timeline that is written to a matter of shared memory. */
+static inline TimeLineID
+present_timeline(void)
+{
+	if (RecoveryInProgress())
+		return 0;
+#if PG_VERSION_NUM >= 150000
+	return GetWALInsertionTimeLine();
+#else
+	return ThisTimeLineID;
+#endif
+}
 
 /* 14 renamed the predefined roles. */
 #if PG_VERSION_NUM < 140000

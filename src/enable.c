@@ -143,19 +143,21 @@ goes_both_ways(const DescribeObject *described)
 
 /* Makes the server known, in the schema given or the one it has. */
 static void
-register_server(const ServerOptions *server, const char *schema)
+register_server(const ServerOptions *server, const Org *org,
+				const char *schema)
 {
 	SqlScope	sql;
 
 	sql_begin(&sql);
 	(void) sql_run(&sql,
 				   "INSERT INTO sync.server AS s"
-				   " (server, serverid, origin, schema)"
-				   " VALUES ($1, $2, $3, coalesce($4, $1))"
+				   " (server, serverid, origin, schema, org_id, timeline)"
+				   " VALUES ($1, $2, $3, coalesce($4, $1), $5, $6)"
 				   " ON CONFLICT (server) DO UPDATE SET serverid = $2,"
-				   " schema = coalesce($4, s.schema), running = true",
-				   "notn", server->name, server->serverid, catalog_origin(),
-				   schema);
+				   " schema = coalesce($4, s.schema), running = true,"
+				   " org_id = coalesce(s.org_id, $5)",
+				   "notntt", server->name, server->serverid, catalog_origin(),
+				   schema, org->org_id, catalog_timeline());
 	(void) sql_run(&sql,
 				   "INSERT INTO sync.server_progress (server) VALUES ($1)"
 				   " ON CONFLICT DO NOTHING", "n", server->name);
@@ -290,7 +292,7 @@ sync_enable(PG_FUNCTION_ARGS)
 				 errhint("Use a database that was created with ENCODING 'UTF8'.")));
 	org = org_open(server->name);
 	names = choose_objects(org->api, PG_ARGISNULL(1), asked);
-	register_server(server, name_arg(fcinfo, 2));
+	register_server(server, org, name_arg(fcinfo, 2));
 	schema = catalog_server(server->name)->schema;
 	foreach(lc, names)
 	{

@@ -209,10 +209,36 @@ sync_pause(PG_FUNCTION_ARGS)
 }
 
 /*
- * sync.resume(server name) returns void
+ * What waits was meant for the org before, and is not sent to this one unasked.
+ * Tables are read anew and merged: the first copy drops rows that are not there.
+ */
+static void
+begin_anew(SyncObject *object)
+{
+	wait_for_sender(object);
+	(void) outbox_set_aside(object, true, "ANOTHER_ORG",
+							"the change was made while the server was in step with another org",
+							"sync.retry(server, object) sends it to the org of today; sync.discard(seq) gives it up.");
+	if (object->direction != DIRECTION_TO)
+		catalog_copy_reset(object);
+}
+
+static void
+accept_org(const ServerOptions *server)
+{
+	ListCell   *lc;
+
+	foreach(lc, catalog_objects(server->name))
+		begin_anew((SyncObject *) lfirst(lc));
+	catalog_accept_org(server->name);
+}
+
+/*
+ * sync.resume(server name, accept_org boolean) returns void
  *
  * Also tells a restored copy of a database that it is to go on: from now on it
- * is where the server is synced.
+ * is where the server is synced.  With accept_org, the org that the login leads
+ * to is the right one, though the tables are from another.
  */
 Datum
 sync_resume(PG_FUNCTION_ARGS)
@@ -221,6 +247,8 @@ sync_resume(PG_FUNCTION_ARGS)
 	SqlScope	sql;
 
 	require_enabled(server);
+	if (PG_GETARG_BOOL(1))
+		accept_org(server);
 	sql_begin(&sql);
 	/*
 	 * What the worker writes is left to the worker: the rows would be locked

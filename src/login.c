@@ -30,7 +30,10 @@
 
 #include "compat.h"
 #include "login.h"
+#include "salesforce/text.h"
 #include "step.h"
+#include "tables/attempt.h"
+#include "tables/catalog.h"
 #include "tables/sql.h"
 #include "worker.h"
 #include "salesforce/origin.h"
@@ -45,6 +48,8 @@ typedef struct StoredSession
 	char	   *instance_url;
 	char	   *access_token;	/* NULL: the login was refused */
 	char	   *user_id;
+	char	   *org_id;			/* NULL: the login did not say */
+	char	   *expected_org;	/* NULL: any */
 	int64		clock_offset;
 	char	   *version;
 	char	   *error_state;
@@ -67,7 +72,9 @@ read_session(const ServerOptions *server)
 				"SELECT generation, credentials = $2, instance_url,"
 				" access_token, version, error_state, error_message,"
 				" error_detail, error_hint, user_id,"
-				" clock_offset FROM sync.session WHERE serverid = $1",
+				" clock_offset, org_id, (SELECT v.org_id FROM sync.server v"
+				" WHERE v.serverid = s.serverid)"
+				" FROM sync.session s WHERE serverid = $1",
 				"ot", server->serverid, credentials_version(server)) > 0)
 	{
 		result->generation = sql_int(&sql, 0, 1);
@@ -81,6 +88,8 @@ read_session(const ServerOptions *server)
 		result->error_hint = sql_text(&sql, 0, 9);
 		result->user_id = sql_text(&sql, 0, 10);
 		result->clock_offset = sql_int(&sql, 0, 11);
+		result->org_id = sql_text(&sql, 0, 12);
+		result->expected_org = sql_text(&sql, 0, 13);
 	}
 	sql_end(&sql);
 	step_end();
@@ -131,22 +140,25 @@ store_session(const ServerOptions *server, const Session *session,
 				   "INSERT INTO sync.session AS s (serverid, generation,"
 				   " credentials, instance_url, access_token, version,"
 				   " login_at, error_state, error_message, error_detail,"
-				   " error_hint, user_id, clock_offset)"
-				   " VALUES ($1, 1, $2, $3, $4, $5, now(), $6, $7, $8, $9, $10, $11)"
+				   " error_hint, user_id, clock_offset,"
+				   " org_id)"
+				   " VALUES ($1, 1, $2, $3, $4, $5, now(), $6, $7, $8, $9, $10,"
+				   " $11, $12)"
 				   " ON CONFLICT (serverid) DO UPDATE SET"
 				   " generation = s.generation + 1, credentials = $2,"
 				   " instance_url = $3, access_token = $4, version = $5,"
 				   " login_at = now(), error_state = $6, error_message = $7,"
 				   " error_detail = $8, error_hint = $9, user_id = $10,"
-				   " clock_offset = $11",
-				   "otttttttttl", server->serverid, credentials_version(server),
+				   " clock_offset = $11, org_id = $12",
+				   "otttttttttlt", server->serverid, credentials_version(server),
 				   session ? session->instance_url : NULL,
 				   session ? session->access_token : NULL, version,
 				   error ? unpack_sql_state(error->sqlerrcode) : NULL,
 				   error ? error->message : NULL,
 				   error ? error->detail : NULL,
 				   error ? error->hint : NULL,
-				   session ? session->user_id : NULL, clock_offset);
+				   session ? session->user_id : NULL, clock_offset,
+				   session ? session->org_id : NULL);
 	sql_end(&sql);
 	step_end();
 }
@@ -298,6 +310,55 @@ login_by_worker(const ServerOptions *server, int64 seen_generation)
 }
 
 /*
+ * The first 15 characters of an id tell; three more repeat which of them are
+ * capitals.
+ */
+static bool
+is_foreign(const StoredSession *session)
+{
+	return session->org_id && session->expected_org &&
+		strncmp(session->org_id, session->expected_org, 15) != 0;
+}
+
+/*
+ * A sandbox that was refreshed, another login_url, a restored copy: behind the
+ * same server there may be another org by now.  Not a row moves then, for its
+ * records are others, under ids that may be the same.
+ */
+static void
+check_org(Org *org, const StoredSession *session)
+{
+	const char *server = org->server->name;
+
+	org->org_id = session->org_id;
+	org->is_foreign = is_foreign(session);
+	if (!org->is_foreign || org->any_org)
+		return;
+	/* That the old token was refused is not what went wrong. */
+	api_clear_error(org->api);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+			 errmsg("server \"%s\" leads to org %s now, not to %s as before",
+					server, foreign_text(session->org_id),
+					session->expected_org),
+			 errdetail("The tables hold records of the other org; nothing is read or written."),
+			 errhint("Put login_url and user mapping back. If the new org is meant: SELECT sync.resume('%s', accept_org => true) sets waiting changes aside and reads all tables anew.",
+					 server)));
+}
+
+/*
+ * The org of a server is the first that it led to.  Whoever has the server's row
+ * locked just now is not waited for; the next one notes it.
+ */
+static void
+note_org(void *arg)
+{
+	const Org  *org = (const Org *) arg;
+
+	catalog_org_known(org->server->name, org->org_id);
+}
+
+/*
  * Puts a usable session into the api: the stored one, or one from a login.
  */
 static void
@@ -305,7 +366,9 @@ ensure_session(Org *org, const char *refused_token)
 {
 	StoredSession *session = read_session(org->server);
 
-	if (!is_usable(session, refused_token))
+	/* Of another org: a new login tells whether it is so still. */
+	if (!is_usable(session, refused_token) ||
+		(is_foreign(session) && !org->any_org))
 	{
 		if (step_in_worker)
 			login_in_worker(org->server, session->generation);
@@ -319,14 +382,23 @@ ensure_session(Org *org, const char *refused_token)
 							org->server->name),
 					 errhint("Server or user mapping were altered meanwhile; try again.")));
 	}
+	check_org(org, session);
 	api_set_session(org->api, session->instance_url, session->access_token);
 	if (session->version)
 	{
 		MemoryContext old = MemoryContextSwitchTo(org->context);
 
+		org->org_id = session->org_id ? pstrdup(session->org_id) : NULL;
+
 		org->user_id = session->user_id ? pstrdup(session->user_id) : NULL;
 		org->api->version = pstrdup(session->version);
 		MemoryContextSwitchTo(old);
+	}
+	if (step_in_worker && org->org_id && session->expected_org == NULL)
+	{
+		step_begin();
+		(void) attempt_contended(note_org, org);
+		step_end();
 	}
 	/* Until an answer tells the org's clock, it is as far from ours as then. */
 	if (org->api->server_date == 0)
@@ -352,8 +424,8 @@ relogin(SalesforceApi *api, const char *refused_token, void *arg)
 	return true;
 }
 
-Org *
-org_open(const char *server)
+static Org *
+open_org(const char *server, bool any_org)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "sync org",
@@ -362,6 +434,7 @@ org_open(const char *server)
 	Org		   *org = palloc0(sizeof(Org));
 
 	org->context = context;
+	org->any_org = any_org;
 	step_begin();
 	org->server = server_options(server);
 	org->credentials = credentials_version(org->server);
@@ -371,6 +444,18 @@ org_open(const char *server)
 	ensure_session(org, NULL);
 	MemoryContextSwitchTo(old);
 	return org;
+}
+
+Org *
+org_open(const char *server)
+{
+	return open_org(server, false);
+}
+
+Org *
+org_open_any(const char *server)
+{
+	return open_org(server, true);
 }
 
 void

@@ -44,6 +44,7 @@ typedef struct PushRow
 	List	   *held_back;		/* fields (NetField *) that wait for ids of
 								 * others, to be sent afterwards */
 	List	   *lost;			/* fields that the org no longer has */
+	bool		guessed;		/* whether and what was sent is not known */
 } PushRow;
 
 typedef struct Push

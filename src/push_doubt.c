@@ -146,7 +146,8 @@ count_values(List *rows, const SyncField *field)
 										 field->attname);
 		uint64		key;
 
-		if (net == NULL || net->raw == NULL)
+		if (net == NULL || net->raw == NULL ||
+			(((PushRow *) lfirst(lc))->guessed && net->between != NIL))
 			break;
 		key = push_value_key(net->raw, 0);
 		(void) hash_search(values, &key, HASH_ENTER, NULL);
@@ -276,6 +277,22 @@ was_held_back(const SyncField *field, const char *theirs)
 	return theirs == NULL && may_be_held_back(field);
 }
 
+/* The one of the values that the field had meanwhile that was sent; or NULL. */
+static const char *
+sent_instead(const PushRow *row, const NetField *net, const char *theirs)
+{
+	ListCell   *lc;
+
+	if (!row->guessed || push_same_value(net, net->value, theirs))
+		return NULL;
+	foreach(lc, net->between)
+	{
+		if (push_same_value(net, lfirst(lc), theirs))
+			return lfirst(lc);
+	}
+	return NULL;
+}
+
 /*
  * How many of the values that were sent the record has; -1 if it cannot be it.
  * Exactly: all of them.  Otherwise what Salesforce requires of such a record
@@ -301,7 +318,8 @@ likeness(const PushRow *row, const Candidate *candidate, bool exactly)
 		if (was_held_back(field, theirs))
 			continue;
 		sent++;
-		if (push_same_value(net, net->value, theirs))
+		if (push_same_value(net, net->value, theirs) ||
+			sent_instead(row, net, theirs) != NULL)
 			same++;
 		else if (exactly || (!field->nillable && !field->defaulted))
 			return -1;
@@ -335,7 +353,21 @@ take_best(const PushRow *row, Bucket *bucket, bool exactly)
 	return candidate;
 }
 
-/* References that the record was made without are still to be sent. */
+/* As an update of what was sent. */
+static NetField *
+since(const NetField *net, const char *sent)
+{
+	NetField   *copy = palloc(sizeof(NetField));
+
+	*copy = *net;
+	copy->base = pstrdup(sent);
+	return copy;
+}
+
+/*
+ * References that the record was made without are still to be sent, and what was
+ * changed after it was made.
+ */
 static void
 note_held_back(PushRow *row, const Candidate *found)
 {
@@ -345,11 +377,17 @@ note_held_back(PushRow *row, const Candidate *found)
 	{
 		NetField   *net = (NetField *) lfirst(lc);
 		SyncField  *field = push_field(row->target, net->column);
+		const char *theirs;
+		const char *sent;
 
-		if (field && net->raw &&
-			was_held_back(field, query_value(found->page, found->record,
-											 field->field)))
+		if (field == NULL)
+			continue;
+		theirs = query_value(found->page, found->record, field->field);
+		sent = sent_instead(row, net, theirs);
+		if (net->raw && was_held_back(field, theirs))
 			row->held_back = lappend(row->held_back, net);
+		else if (sent != NULL)
+			row->held_back = lappend(row->held_back, since(net, sent));
 	}
 }
 
@@ -495,6 +533,7 @@ resolve(Push *push, const OutboxAttempt *attempt, bool exactly)
 	List	   *changes;
 	List	   *rows;
 	PushObject *target;
+	ListCell   *lc;
 
 	step_begin();
 	changes = outbox_of_attempt(attempt->attempt);
@@ -505,6 +544,8 @@ resolve(Push *push, const OutboxAttempt *attempt, bool exactly)
 	if (rows == NIL)
 		return DOUBT_SETTLED;
 	push_fill_known_ids(rows);
+	foreach(lc, rows)
+		((PushRow *) lfirst(lc))->guessed = attempt->guessed;
 	target = ((PushRow *) linitial(rows))->target;
 	return settle_guarded(push, target, attempt, rows, exactly);
 }

@@ -23,6 +23,7 @@
 
 #include "compat.h"
 #include "tables/catalog.h"
+#include "tables/outbox.h"
 #include "tables/merge.h"
 #include "tables/sql.h"
 
@@ -1053,6 +1054,17 @@ catalog_origin(void)
 }
 
 /*
+ * Which history of which copy of the database this is: another after each
+ * promotion and each recovery to a point in time, which may have lost what the
+ * one before had noted of its sending.
+ */
+char *
+catalog_timeline(void)
+{
+	return psprintf("%s/%u", catalog_origin(), present_timeline());
+}
+
+/*
  * A server's oid is known, and its name is not.  Here its oid tells which one it
  * is, even if another has its old name now; in a restored copy (another origin)
  * oids say nothing unless the name is gone.
@@ -1090,6 +1102,27 @@ follow_renames(SqlScope *sql, const char *origin)
 	rename_to(sql, origin, "f.srvname");
 }
 
+/* Servers whose outbox was sent from in another history. */
+static void
+follow_timeline(SqlScope *sql)
+{
+	char	   *timeline = catalog_timeline();
+	List	   *servers;
+	ListCell   *lc;
+
+	servers = sql_texts(sql, sql_run(sql,
+									 "SELECT server FROM sync.server"
+									 " WHERE timeline IS DISTINCT FROM $1", "t",
+									 timeline));
+	foreach(lc, servers)
+	{
+		outbox_doubt_creates(lfirst(lc));
+		(void) sql_run(sql,
+					   "UPDATE sync.server SET timeline = $2 WHERE server = $1",
+					   "nt", (char *) lfirst(lc), timeline);
+	}
+}
+
 void
 catalog_reconcile(void)
 {
@@ -1118,5 +1151,22 @@ catalog_reconcile(void)
 	(void) sql_run(&sql,
 				   "UPDATE sync.server SET paused = true, origin = $1"
 				   " WHERE origin <> $1", "t", origin);
+	follow_timeline(&sql);
 	sql_end(&sql);
+}
+
+void
+catalog_org_known(const char *server, const char *org_id)
+{
+	RUN("UPDATE sync.server SET org_id = $2"
+		" WHERE server = $1 AND org_id IS NULL", "nt", server, org_id);
+}
+
+void
+catalog_accept_org(const char *server)
+{
+	RUN("DELETE FROM sync.attempt WHERE server = $1", "n", server);
+	RUN("UPDATE sync.server s SET org_id ="
+		" (SELECT n.org_id FROM sync.session n WHERE n.serverid = s.serverid)"
+		" WHERE server = $1", "n", server);
 }

@@ -264,9 +264,17 @@ extern Oid	catalog_worker_table(void);
 
 /*
  * Follows ALTER SERVER ... RENAME and a restored dump (other oids), and pauses
- * what was restored into another database.
+ * what was restored into another database.  After a promotion, a recovery to a
+ * point in time or a restore, waiting creates are in doubt.
+ *
+ * catalog_org_known: which org a server leads to, if it is not known yet.
+ * catalog_accept_org: from now on it is the one of the last login; what was sent
+ * to the other one and not answered is forgotten.
  */
 extern void catalog_reconcile(void);
 extern char *catalog_origin(void);
+extern char *catalog_timeline(void);
+extern void catalog_org_known(const char *server, const char *org_id);
+extern void catalog_accept_org(const char *server);
 
 #endif							/* SYNC_CATALOG_H */

@@ -390,25 +390,61 @@ outbox_refuse(const int64 *seqs, int n)
 }
 
 int64
-outbox_set_aside(const char *server, const char *object, Oid relid)
+outbox_set_aside(const SyncObject *object, bool sent, const char *code,
+				 const char *message, const char *hint)
 {
 	SqlScope	sql;
 	int64		n;
 
 	sql_begin(&sql);
 	n = sql_run(&sql,
-				"UPDATE sync.change SET state = 'r', next_attempt = NULL"
-				" WHERE relation = $1 AND attempt IS NULL", "o", relid);
+				"UPDATE sync.change SET state = 'r', next_attempt = NULL,"
+				" attempt = NULL"
+				" WHERE relation = $1 AND (attempt IS NULL OR $2)",
+				"ob", object->relid, sent);
 	(void) sql_run(&sql,
 				   "INSERT INTO sync.failures (server, object, operation,"
 				   " record, code, message, hint)"
-				   " SELECT DISTINCT $1, $2, 'push', c.id, 'DIRECTION',"
-				   " 'the object comes from Salesforce only since its direction was set to from',"
-				   " 'sync.set(server, object, ''direction'', ''both'') and sync.retry send the change; sync.discard(seq) gives it up.'"
-				   " FROM sync.change c WHERE c.relation = $3 AND c.attempt IS NULL"
-				   " ON CONFLICT DO NOTHING", "nto", server, object, relid);
+				   " SELECT DISTINCT $1, $2, 'push', c.id, $4, $5, $6"
+				   " FROM sync.change c WHERE c.relation = $3"
+				   " AND c.attempt IS NULL ON CONFLICT DO NOTHING",
+				   "ntottt", object->server, object->object, object->relid,
+				   code, message, hint);
 	sql_end(&sql);
 	return n;
+}
+
+/*
+ * All changes of a row that was made, for any of them may have gone out with it,
+ * and the part that they are in: so that one answer of the org can hold what is
+ * looked for, an attempt has 1,000 rows.
+ */
+#define DOUBTED \
+	"SELECT c.seq, o.object, o.external_id, c.captured," \
+	" (pg_catalog.dense_rank() OVER (PARTITION BY o.object ORDER BY i.seq)" \
+	" - 1) / 1000 AS part" \
+	" FROM sync.object o JOIN sync.change i ON i.relation = o.relation" \
+	" JOIN sync.change c ON c.relation = i.relation AND c.id = i.id" \
+	" AND c.seq >= i.seq AND c.operation <> 'D' AND c.attempt IS NULL" \
+	" WHERE o.server = $1 AND i.operation = 'I' AND i.state = 'p'" \
+	" AND i.attempt IS NULL"
+
+void
+outbox_doubt_creates(const char *server)
+{
+	RUN("WITH doubted AS MATERIALIZED (" DOUBTED "), attempts AS ("
+		"INSERT INTO sync.attempt"
+		" (server, object, verb, started, in_doubt, guessed)"
+		" SELECT $1, object, CASE WHEN external_id IS NULL THEN 'create'"
+		" ELSE 'upsert' END, min(captured) - pg_catalog.interval '1 hour',"
+		" pg_catalog.now(), true"
+		" FROM doubted GROUP BY object, external_id, part ORDER BY object, part"
+		" RETURNING attempt, object), numbered AS ("
+		"SELECT attempt, object, pg_catalog.row_number()"
+		" OVER (PARTITION BY object ORDER BY attempt) - 1 AS part FROM attempts)"
+		" UPDATE sync.change c SET attempt = n.attempt"
+		" FROM doubted d JOIN numbered n USING (object, part)"
+		" WHERE c.seq = d.seq", "n", server);
 }
 
 List *
@@ -513,7 +549,7 @@ attempts_open(const char *server)
 	sql_begin(&sql);
 	n = sql_run(&sql,
 				"SELECT attempt, object, verb, started, sent, in_doubt, job,"
-				" may_run"
+				" may_run, guessed"
 				" FROM sync.attempt WHERE server = $1 ORDER BY attempt",
 				"n", server);
 	MemoryContextSwitchTo(sql.caller);
@@ -529,6 +565,7 @@ attempts_open(const char *server)
 		attempt->in_doubt = sql_time(&sql, i, 6);
 		attempt->job = sql_text(&sql, i, 7);
 		attempt->may_run = sql_bool(&sql, i, 8);
+		attempt->guessed = sql_bool(&sql, i, 9);
 		attempts = lappend(attempts, attempt);
 	}
 	sql_end(&sql);

@@ -13,7 +13,7 @@
 #define SYNC_OUTBOX_H
 
 #include "datatype/timestamp.h"
-#include "nodes/pg_list.h"
+#include "tables/catalog.h"
 
 typedef struct OutboxChange
 {
@@ -43,7 +43,11 @@ typedef struct OutboxChange
  * outbox_due_tables: tables (oids) that may have some; none while the server is
  * paused.  only: this one (0: all); except: not these.
  * outbox_set_aside: all changes of an object that have not been sent are refused,
- * since its direction has become from; returns how many.
+ * and listed with this code, message and hint; returns how many.  sent: those
+ * that have, too.
+ * outbox_doubt_creates: the waiting creates of a server may have been sent, and
+ * what was noted of it be lost: each is in doubt now, and looked for in the org
+ * before it is sent.
  * outbox_columns_of: the columns of a change that no later one of its row has.
  * outbox_of_attempt: the changes that were sent with it.
  * outbox_of_rows: changes of rows that stand in the stage; outbox_of_ids: of
@@ -58,8 +62,10 @@ extern bool outbox_is_prepared(void);
 extern List *outbox_due_tables(const char *server, Oid only,
 							   const int64 *except, int nexcept);
 extern List *outbox_take(const int64 *among, int namong, int max_changes);
-extern int64 outbox_set_aside(const char *server, const char *object,
-							  Oid relid);
+extern int64 outbox_set_aside(const SyncObject *object, bool sent,
+							  const char *code, const char *message,
+							  const char *hint);
+extern void outbox_doubt_creates(const char *server);
 extern List *outbox_columns_of(const OutboxChange *change);
 extern List *outbox_of_attempt(int64 attempt);
 extern List *outbox_of_rows(Oid relid, Oid stage);
@@ -106,6 +112,7 @@ typedef struct OutboxAttempt
 	TimestampTz in_doubt;		/* 0 = not told: the sender is gone */
 	bool		may_run;		/* the org has not answered at all: the request
 								 * may still be running there */
+	bool		guessed;		/* by outbox_doubt_creates */
 	char	   *job;			/* or NULL */
 } OutboxAttempt;
 

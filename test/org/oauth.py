@@ -185,7 +185,7 @@ class OAuth:
 
     def _answer(self, user, grant):
         org = self.org
-        identity = "%s/id/%s/%s" % (org.login_url, org.id, user.id)
+        identity = org.identity(user)
         answer = {"access_token": self.open_session(user), "instance_url": org.instance_url,
                   "id": identity, "token_type": "Bearer"}
         if grant == JWT_GRANT:

@@ -35,7 +35,7 @@ DEFAULTS = {
     "bulk_late_count": False, "bulk_shuffle": True, "bulk_error_at": "create",
     "bulk_empty_body": False, "ingest_seed": 1, "chunk_size": 16384, "session_seconds": 7200,
     "deleted_log_days": 15, "extra_minutes_uncovered": 0, "jwt_org_clock": False,
-    "cursor_seconds": 172800, "recycle_days": 15,
+    "cursor_seconds": 172800, "recycle_days": 15, "org_id": None,
 }
 
 COMMON = {
@@ -181,7 +181,7 @@ class Org:
         self.quiet = False
 
     def identity(self, user):
-        return "%s/id/%s/%s" % (self.login_url, self.id, user.id)
+        return "%s/id/%s/%s" % (self.login_url, self.config["org_id"] or self.id, user.id)
 
     # -- a request -----------------------------------------------------------------------------
 
