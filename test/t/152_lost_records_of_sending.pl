@@ -47,7 +47,7 @@ sub all_is_well
     is(join(' ', found('Lead', 'Five'), found('Contact', 'Keyed'), found('Lead', 'Same')), '5 3 1', '... nothing is doubled');
     is(join(',', sort map { $_->{Title} } @{ $org->rows(q{SELECT Title FROM Lead WHERE LastName = 'Five'}) }), 'later,t1,t2,t4,t5', '... the last values are there');
     is($node->safe_psql($opt{db} || 'postgres', 'SELECT count(*) FROM sync.failures'), 0, '... nothing failed');
-    sync_now($node, 'acme', %opt);
+    sync_now($node, 'acme', undef, %opt);
     same_rows($node, $org, 'acme', $_, '... both sides', %opt) for qw(Lead Contact);
     return;
 }
