@@ -178,8 +178,7 @@ login_may_write(List *fields)
 static void
 set_changes_aside(const SyncObject *object)
 {
-	int64		n = outbox_set_aside(object->server, object->object,
-									 object->relid);
+	int64		n = outbox_set_aside(object->server, object->relid);
 
 	if (n > 0)
 		ereport(NOTICE,

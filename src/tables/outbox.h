@@ -31,7 +31,8 @@ typedef struct OutboxChange
 } OutboxChange;
 
 /*
- * outbox_is_due: whether outbox_take would return anything.
+ * outbox_is_due: whether outbox_take would return anything, or outbox_set_aside
+ * find something.
  * outbox_next: when something will be due that is not now; 0 = nothing.
  * outbox_is_prepared: a prepared transaction has changes, of whatever server.
  * outbox_take: the changes of the rows that are due, at most so many, oldest
@@ -43,7 +44,10 @@ typedef struct OutboxChange
  * outbox_due_tables: tables (oids) that may have some; none while the server is
  * paused.  only: this one (0: all); except: not these.
  * outbox_set_aside: all changes of an object that have not been sent are refused,
- * since its direction has become from; returns how many.
+ * since its direction has become from; 0: those that still wait, of all such
+ * objects.  Returns how many.
+ * outbox_note_settled: failures to send anything of an object are over where
+ * nothing of it waits.
  * outbox_columns_of: the columns of a change that no later one of its row has.
  * outbox_of_attempt: the changes that were sent with it.
  * outbox_of_rows: changes of rows that stand in the stage; outbox_of_ids: of
@@ -58,8 +62,8 @@ extern bool outbox_is_prepared(void);
 extern List *outbox_due_tables(const char *server, Oid only,
 							   const int64 *except, int nexcept);
 extern List *outbox_take(const int64 *among, int namong, int max_changes);
-extern int64 outbox_set_aside(const char *server, const char *object,
-							  Oid relid);
+extern void outbox_note_settled(const char *server);
+extern int64 outbox_set_aside(const char *server, Oid relid);
 extern List *outbox_columns_of(const OutboxChange *change);
 extern List *outbox_of_attempt(int64 attempt);
 extern List *outbox_of_rows(Oid relid, Oid stage);
