@@ -512,6 +512,9 @@ look_at_guard(void *arg)
 	if (missing && object->unguarded &&
 		strcmp(missing, object->unguarded) == 0)
 		return;
+	/* We may have waited for the table until sync.disable had committed. */
+	if (missing && catalog_object(object->server, object->object) == NULL)
+		return;
 	if (missing && object->unguarded == NULL)
 		catalog_notify("unguarded", object->server, object->object, NULL);
 	catalog_unguarded(object, missing);

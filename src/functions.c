@@ -216,7 +216,7 @@ static void
 begin_anew(SyncObject *object)
 {
 	wait_for_sender(object);
-	(void) outbox_set_aside(object, true, "ANOTHER_ORG",
+	(void) outbox_set_all_aside(object, "ANOTHER_ORG",
 							"the change was made while the server was in step with another org",
 							"sync.retry(server, object) sends it to the org of today; sync.discard(seq) gives it up.");
 	if (object->direction != DIRECTION_TO)

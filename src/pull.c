@@ -417,7 +417,14 @@ collect_ids(Work *work, RowSource *source, bool streams, void *arg)
 	step_end();
 }
 
-static void
+static char *
+list_of(const Work *work)
+{
+	return psprintf("a list of records of %s", work->object->object);
+}
+
+/* Returns how many the org announced; -1 = it did not. */
+static int64
 bulk_pages(Work *work, List *names, List *conditions, PageHandler handle,
 		   void *arg)
 {
@@ -425,6 +432,7 @@ bulk_pages(Work *work, List *names, List *conditions, PageHandler handle,
 	SyncObject *object = work->object;
 	BulkJob    *job;
 	char	   *locator = NULL;
+	int64		came = 0;
 
 	job = bulk_create(api, soql_select(names, object->object, conditions,
 									   NULL, 0), object->has_isdeleted);
@@ -439,18 +447,25 @@ bulk_pages(Work *work, List *names, List *conditions, PageHandler handle,
 		handle(work, bulk_page_source(page), true, arg);
 		next = bulk_page_next(page);
 		locator = next ? MemoryContextStrdup(old, next) : NULL;
+		came += bulk_page_records(page);
 		bulk_page_close(page);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(work->context);
 		CHECK_FOR_INTERRUPTS();
 	} while (locator != NULL);
+	api_require_whole(list_of(work), job->records, came);
 	bulk_delete(api, job->id, job->version);
+	return job->records;
 }
 
-static void
+/* The same. */
+static int64
 query_pages(Work *work, QueryPage *page, List *names, PageHandler handle,
 			void *arg)
 {
+	int64		announced = page->announced ? page->total : -1;
+	int64		came = 0;
+
 	for (;;)
 	{
 		QueryPage  *next = NULL;
@@ -458,6 +473,7 @@ query_pages(Work *work, QueryPage *page, List *names, PageHandler handle,
 
 		if (page->nrecords > 0)
 			handle(work, query_rows(page, names), false, arg);
+		came += page->nrecords;
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(work->context);
 		CHECK_FOR_INTERRUPTS();
@@ -468,6 +484,8 @@ query_pages(Work *work, QueryPage *page, List *names, PageHandler handle,
 			break;
 		page = next;
 	}
+	api_require_whole(list_of(work), announced, came);
+	return announced;
 }
 
 /* The first page by query; NULL if that is no way for so much. */
@@ -497,9 +515,10 @@ first_page(Work *work, const char *soql)
 /*
  * All rows that fulfil the conditions, page by page, to handle.  The first
  * page tells how many there are: many go by Bulk job instead, unless Bulk does
- * not serve the object.
+ * not serve the object.  Fewer than the org announced are an error: the cursor
+ * would pass over those that are missing.  Returns how many it announced.
  */
-static void
+static int64
 pull_rows(Work *work, List *names, List *conditions, PageHandler handle,
 		  void *arg)
 {
@@ -510,13 +529,10 @@ pull_rows(Work *work, List *names, List *conditions, PageHandler handle,
 	page = first_page(work, soql_select(names, object->object, conditions,
 										stamp_order(object), 0));
 	if (page && (!bulk || page->total <= pull_bulk_threshold))
-	{
-		query_pages(work, page, names, handle, arg);
-		return;
-	}
+		return query_pages(work, page, names, handle, arg);
 	if (page)
 		query_free(page);
-	bulk_pages(work, names, conditions, handle, arg);
+	return bulk_pages(work, names, conditions, handle, arg);
 }
 
 /* Rows by id, some at a time. */
@@ -532,9 +548,10 @@ pull_ids(Work *work, List *ids)
 		some = lappend(some, lfirst(lc));
 		if (++i % IDS_PER_QUERY == 0 || i == list_length(ids))
 		{
-			pull_rows(work, work->names,
-					  list_make2(work->object->filter, soql_id_in(some)),
-					  merge_page, NULL);
+			(void) pull_rows(work, work->names,
+							 list_make2(work->object->filter,
+										soql_id_in(some)),
+							 merge_page, NULL);
 			list_free(some);
 			some = NIL;
 		}
@@ -652,12 +669,32 @@ apply_left_filter(Work *work)
 }
 
 /*
+ * Whatever is not in the list is going to be deleted here, so it is trusted only
+ * if the org said how long it is, and so many different ids stand in it.
+ */
+static void
+check_ids(Work *work, Stage *stage, int64 announced)
+{
+	char	   *what = psprintf("the list of all ids of %s",
+								work->object->object);
+
+	if (announced < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("%s came from Salesforce without a number of records",
+						what),
+				 errdetail("Rows that are not in it would be deleted.")));
+	api_require_whole(what, announced, stage_count(stage));
+}
+
+/*
  * Compares all ids: what the org no longer has, or the filter no longer lets
  * through, goes.
  */
 static void
 sweep(Work *work)
 {
+	int64		announced;
 	TimestampTz before = api_now(work->org->api) - work->org->server->overlap;
 	List	   *conditions = list_make1(work->object->filter);
 	MergeCounts merged = {0};
@@ -671,8 +708,10 @@ sweep(Work *work)
 						 work->stamp_column);
 	stage->overwrites = work->overwrites;
 	step_end();
-	pull_rows(work, list_make1(pstrdup("Id")), conditions, collect_ids, stage);
+	announced = pull_rows(work, list_make1(pstrdup("Id")), conditions,
+						  collect_ids, stage);
 	step_begin();
+	check_ids(work, stage, announced);
 	merge_delete_absent(stage, before, work->object->mark, &merged, &refused);
 	add_counts(work, &merged);
 	work->counts->failed += list_length(refused);
@@ -733,8 +772,11 @@ new_cursor(const Work *work)
 static bool
 is_whole(const Question *question)
 {
-	return question == NULL ||
-		(question->page->done && question->page->nrecords < PULL_QUICK_ROWS);
+	const QueryPage *page = question ? question->page : NULL;
+
+	return page == NULL ||
+		(page->done && page->nrecords < PULL_QUICK_ROWS &&
+		 page->nrecords >= page->total);
 }
 
 /* The answers at hand are all there is. */
@@ -800,8 +842,8 @@ apply_many(Work *work, TimestampTz due)
 	Pull	   *pull = work->pull;
 
 	if (TIMESTAMP_IS_NOBEGIN(pull->from))
-		pull_rows(work, work->names, list_make1(object->filter), merge_page,
-				  NULL);
+		(void) pull_rows(work, work->names, list_make1(object->filter),
+						 merge_page, NULL);
 	else
 	{
 		List	   *stamps = list_make2(pstrdup("Id"), object->stamp_field);
@@ -809,14 +851,15 @@ apply_many(Work *work, TimestampTz due)
 
 		if (object->has_isdeleted)
 			stamps = lappend(stamps, pstrdup("IsDeleted"));
-		pull_rows(work, work->names,
-				  list_make2(object->filter,
-							 since(object, ">=", object->cursor)),
-				  merge_page, NULL);
-		pull_rows(work, stamps,
-				  list_make3(object->filter, since(object, ">=", pull->from),
-							 since(object, "<", object->cursor)),
-				  compare_page, &differing);
+		(void) pull_rows(work, work->names,
+						 list_make2(object->filter,
+									since(object, ">=", object->cursor)),
+						 merge_page, NULL);
+		(void) pull_rows(work, stamps,
+						 list_make3(object->filter,
+									since(object, ">=", pull->from),
+									since(object, "<", object->cursor)),
+						 compare_page, &differing);
 		pull_ids(work, differing);
 	}
 	if (object->filter)
@@ -844,6 +887,31 @@ drop_alive(const QueryPage *page, List **ids)
 	}
 }
 
+/* Of these ids those whose records the org does not have, within the filter. */
+static List *
+ids_not_there(Work *work, List *ids)
+{
+	SyncObject *object = work->object;
+	List	   *gone = list_copy(ids);
+	QueryPage  *page;
+	int64		announced;
+	int64		came = 0;
+
+	page = query_run(work->org->api,
+					 soql_select(list_make1(pstrdup("Id")), object->object,
+								 list_make2(object->filter, soql_id_in(ids)),
+								 NULL, 0), false);
+	announced = page->total;
+	while (page)
+	{
+		came += page->nrecords;
+		drop_alive(page, &gone);
+		page = page->done ? NULL : query_next(work->org->api, page);
+	}
+	api_require_whole(list_of(work), announced, came);
+	return gone;
+}
+
 /*
  * Deletes that something here refused (a foreign key): tried again, unless the
  * record has come back meanwhile.
@@ -854,22 +922,13 @@ retry_deletes(Work *work, TimestampTz before)
 	SyncObject *object = work->object;
 	List	   *ids;
 	List	   *gone;
-	QueryPage  *page;
 
 	step_begin();
 	ids = catalog_failed_records(object, true, before, IDS_PER_QUERY);
 	step_end();
 	if (ids == NIL)
 		return;
-	page = query_run(work->org->api,
-					 soql_select(list_make1(pstrdup("Id")), object->object,
-								 list_make1(soql_id_in(ids)), NULL, 0), false);
-	gone = list_copy(ids);
-	while (page)
-	{
-		drop_alive(page, &gone);
-		page = page->done ? NULL : query_next(work->org->api, page);
-	}
+	gone = ids_not_there(work, ids);
 	step_begin();
 	catalog_records_recovered(object->server, object->object, "deletes", ids);
 	delete_ids(work, gone, NULL);
@@ -892,14 +951,33 @@ well_formed(List *ids)
 }
 
 /*
- * What the org does not return is gone there, or hidden from us: so it goes
- * here, too.
+ * A record that is not returned and has changes of ours may be there all the
+ * same: outside of the filter, or hidden from us.  What becomes of the changes
+ * only Salesforce can say; until then its row stays, and is asked for again.
+ */
+static void
+note_unseen(const SyncObject *object, List *ids)
+{
+	ListCell   *lc;
+
+	foreach(lc, ids)
+		catalog_failure(object->server, object->object, "pull", lfirst(lc),
+						"NOT_RETURNED",
+						"Salesforce does not return the record: it is deleted, hidden from the login, or outside of \"where\"; the row stays while changes of it wait",
+						"sync.outbox lists the changes. sync.retry sends those that were refused again; sync.discard gives one up.",
+						NIL);
+}
+
+/*
+ * What the org does not return is gone there, hidden from us, or has left the
+ * filter: so it goes here, too, as a sweep would take it.
  */
 static void
 retry_records(Work *work, List *ids)
 {
 	List	   *seen = NIL;
 	List	   *gone = NIL;
+	List	   *unseen;
 	ListCell   *lc;
 
 	work->seen = &seen;
@@ -912,9 +990,11 @@ retry_records(Work *work, List *ids)
 			gone = lappend(gone, lfirst(lc));
 	}
 	step_begin();
+	unseen = gone;
+	if (work->object->direction == DIRECTION_BOTH)
+		gone = conflict_without_changes(work->object, gone);
+	note_unseen(work->object, list_difference_ptr(unseen, gone));
 	delete_ids(work, gone, NULL);
-	if (work->object->direction == DIRECTION_BOTH && gone != NIL)
-		conflict_deleted(work->object);
 	catalog_records_retried(work->object, ids, work->started);
 	step_end();
 }

@@ -539,6 +539,24 @@ push_object_alone(Push *push, SyncObject *object)
 	cycle_note_push_failure(push->server, object, error);
 }
 
+/* Nobody would try those again that are not among the ones that go out. */
+static void
+forget_others(List *objects)
+{
+	List	   *others = list_copy(stuck_objects);
+	ListCell   *lc;
+
+	foreach(lc, objects)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+
+		if (object->direction != DIRECTION_FROM)
+			others = list_delete_ptr(others, find_stuck(object->relid));
+	}
+	foreach(lc, others)
+		forget_stuck(((StuckObject *) lfirst(lc))->relid);
+}
+
 /* Objects that are stuck and are to be tried again; with all, the others too. */
 static void
 push_by_object(Push *push, bool all)
@@ -549,6 +567,7 @@ push_by_object(Push *push, bool all)
 	step_begin();
 	objects = catalog_objects(push->server);
 	step_end();
+	forget_others(objects);
 	foreach(lc, objects)
 	{
 		SyncObject *object = (SyncObject *) lfirst(lc);
@@ -577,6 +596,30 @@ next_stuck(void)
 }
 
 /*
+ * What another process could not send (sync.now, one that has ended) is told
+ * until it goes well: so it has where nothing waits any more.
+ */
+static void
+note_settled(Push *push)
+{
+	step_begin();
+	outbox_note_settled(push->server);
+	step_end();
+}
+
+/*
+ * What was sent when the direction of its object became from, and whose answer
+ * was lost, waits again if the org does not have it; but it is not to go.
+ */
+static void
+set_aside(Push *push)
+{
+	step_begin();
+	(void) outbox_set_aside(push->server, InvalidOid);
+	step_end();
+}
+
+/*
  * All objects together, as parents and children go; if something here is in
  * the way, each by itself, to find out whose it is.
  */
@@ -587,6 +630,7 @@ send_everything(Push *push)
 	ErrorData  *error;
 
 	resolve_doubts(push);
+	(void) try_locally(push, set_aside);
 	(void) try_locally(push, give_ids);
 	error = try_locally(push, push_rounds);
 	push_by_object(push, error != NULL);
@@ -602,6 +646,7 @@ send_everything(Push *push)
 	}
 	if (next_stuck() != 0)
 		again = again ? Min(again, next_stuck()) : next_stuck();
+	(void) try_locally(push, note_settled);
 	return again;
 }
 

@@ -485,7 +485,8 @@ settle(Push *push, PushObject *target, const OutboxAttempt *attempt,
 		if (end != JOB_UNKNOWN)
 			return end == JOB_SETTLED ? DOUBT_SETTLED : DOUBT_LATER;
 	}
-	if (strcmp(attempt->verb, "upsert") == 0)
+	if (strcmp(attempt->verb, "upsert") == 0 &&
+		target->object->direction != DIRECTION_FROM)
 		return send_again(push, target, attempt, rows);
 	return look_up(push, target, attempt, rows, exactly);
 }

@@ -178,9 +178,7 @@ login_may_write(List *fields)
 static void
 set_changes_aside(const SyncObject *object)
 {
-	int64		n = outbox_set_aside(object, false, "DIRECTION",
-									 "the object comes from Salesforce only since its direction was set to from",
-									 "sync.set(server, object, 'direction', 'both') and sync.retry send the change; sync.discard(seq) gives it up.");
+	int64		n = outbox_set_aside(object->server, object->relid);
 
 	if (n > 0)
 		ereport(NOTICE,

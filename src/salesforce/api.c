@@ -812,6 +812,18 @@ best_version(const Json *offered, int wanted)
 }
 
 void
+api_require_whole(const char *what, int64 announced, int64 came)
+{
+	if (came >= announced)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("%s came from Salesforce incomplete", what),
+			 errdetail("Salesforce announced " INT64_FORMAT " records, "
+					   INT64_FORMAT " came.", announced, came)));
+}
+
+void
 api_choose_version(SalesforceApi *api, const char *wanted)
 {
 	Json	   *offered;

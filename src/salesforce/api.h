@@ -200,6 +200,12 @@ extern void api_take_error(SalesforceApi *api, const ApiError *error);
 extern bool api_is_refusal(const SalesforceApi *api, int sqlstate);
 extern void api_clear_error(SalesforceApi *api);
 
+/*
+ * A list is complete only when what came adds up to what the org announced (-1:
+ * nothing); ERROR if it does not.  what: "the list of ids of Lead".
+ */
+extern void api_require_whole(const char *what, int64 announced, int64 came);
+
 /* The org's clock now: its latest Date header carried on by our clock. */
 extern TimestampTz api_now(const SalesforceApi *api);
 

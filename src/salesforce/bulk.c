@@ -437,6 +437,12 @@ bulk_page_rows(const BulkPage *page)
 	return page->announced;
 }
 
+int64
+bulk_page_records(const BulkPage *page)
+{
+	return page->csv.records;
+}
+
 void
 bulk_page_close(BulkPage *page)
 {

@@ -68,6 +68,7 @@ extern BulkPage *bulk_page_open(SalesforceApi *api, const BulkJob *job,
 extern RowSource *bulk_page_source(BulkPage *page);
 extern const char *bulk_page_next(const BulkPage *page);
 extern int64 bulk_page_rows(const BulkPage *page);
+extern int64 bulk_page_records(const BulkPage *page);
 extern void bulk_page_close(BulkPage *page);
 
 #endif							/* SYNC_BULK_H */

@@ -95,7 +95,10 @@ read_query_page(SalesforceApi *api, const Json *json)
 	page->context = context;
 	page->records = json_hold(records);
 	page->nrecords = json_count(records);
-	page->total = json_get_int(json, "totalSize", page->nrecords);
+	page->total = json_get_int(json, "totalSize", -1);
+	page->announced = page->total >= 0;
+	if (!page->announced)
+		page->total = page->nrecords;
 	page->done = json_get_bool(json, "done", false);
 	if (!page->done)
 	{

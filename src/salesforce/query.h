@@ -19,6 +19,7 @@ typedef struct QueryPage
 {
 	MemoryContext context;		/* holds the page */
 	int64		total;			/* totalSize of the whole answer */
+	bool		announced;		/* it was told */
 	int			nrecords;		/* in this page */
 	bool		done;			/* no page after this one */
 	char	   *next;			/* path of the next page; or NULL */

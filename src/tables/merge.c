@@ -758,6 +758,19 @@ drop_same_statement(const Stage *stage)
 }
 
 int64
+stage_count(Stage *stage)
+{
+	StageWork	work;
+	int64		count;
+
+	stage_work_begin(&work, stage->relid);
+	prepare_stage(stage);
+	count = relation_number("SELECT pg_catalog.count(*) FROM " STAGE " AS s");
+	stage_work_end(&work);
+	return count;
+}
+
+int64
 stage_drop_same(Stage *stage)
 {
 	StageWork	work;

@@ -54,7 +54,8 @@ typedef struct MergeCounts
  * Returns the number of rows; refused as in load.h.  May be called repeatedly.
  *
  * stage_ids: the ids in a stage (List of char *), of these or, with NIL, all of
- * them.  stage_remove: takes rows out of it.
+ * them.  stage_remove: takes rows out of it.  stage_count: how many different
+ * ids there are.
  *
  * stage_drop_same: takes out what the table has already, and returns how much
  * that was.  For tables that others write to: what is no longer in the stage
@@ -93,6 +94,7 @@ extern Stage *stage_create(Oid relid, List *columns, const char *stamp);
 extern int64 stage_load(Stage *stage, RowSource *source, List **refused);
 extern List *stage_ids(Oid stage, List *among);
 extern void stage_remove(Oid stage, List *ids);
+extern int64 stage_count(Stage *stage);
 extern int64 stage_drop_same(Stage *stage);
 extern void merge_stage(Stage *stage, bool mark, MergeCounts *counts,
 						List **refused);

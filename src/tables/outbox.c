@@ -40,6 +40,12 @@
 /* Objects that go out at all. */
 #define GOES_OUT	"o.enabled AND o.direction <> 'from'"
 
+/*
+ * Something is to be done about them: sent, or set aside if the direction of
+ * their object became from while their outcome was not known.
+ */
+#define IS_CONCERN	"o.enabled"
+
 /* All changes, in words that the primary key can be used for. */
 #define ANY_CHANGE	"c.seq > 0"
 
@@ -62,7 +68,7 @@ outbox_is_due(const char *server)
 	due = sql_run(&sql,
 				  "SELECT FROM sync.change c"
 				  " JOIN sync.object o ON o.relation = c.relation"
-				  " WHERE " ANY_CHANGE " AND o.server = $1 AND " GOES_OUT
+				  " WHERE " ANY_CHANGE " AND o.server = $1 AND " IS_CONCERN
 				  " AND " IS_DUE " AND NOT " HAS_ID_TO_COME
 				  " LIMIT 1", "n", server) > 0;
 	sql_end(&sql);
@@ -79,7 +85,7 @@ outbox_next(const char *server)
 	(void) sql_run(&sql,
 				   "SELECT min(c.next_attempt) FROM sync.change c"
 				   " JOIN sync.object o ON o.relation = c.relation"
-				   " WHERE " ANY_CHANGE " AND o.server = $1 AND " GOES_OUT
+				   " WHERE " ANY_CHANGE " AND o.server = $1 AND " IS_CONCERN
 				   " AND c.state = 'p' AND c.attempt IS NULL", "n", server);
 	next = sql_time(&sql, 0, 1);
 	sql_end(&sql);
@@ -389,9 +395,51 @@ outbox_refuse(const int64 *seqs, int n)
 		"S", seqs, n);
 }
 
+/* In the caller's scope: of one object, or ($2) of all whose direction is from. */
+#define OF_OBJECT \
+	" AND o.server = $1 AND o.enabled AND CASE WHEN $2 = 0::pg_catalog.oid" \
+	" THEN o.direction = 'from' AND c.state = 'p'" \
+	" ELSE o.relation = $2 END AND c.attempt IS NULL"
+
 int64
-outbox_set_aside(const SyncObject *object, bool sent, const char *code,
-				 const char *message, const char *hint)
+outbox_set_aside(const char *server, Oid relid)
+{
+	SqlScope	sql;
+	int64		n;
+
+	begin_reading_all(&sql);
+	(void) sql_run(&sql,
+				   "INSERT INTO sync.failures (server, object, operation,"
+				   " record, code, message, hint)"
+				   " SELECT DISTINCT o.server, o.object, 'push', c.id, 'DIRECTION',"
+				   " 'the object comes from Salesforce only since its direction was set to from',"
+				   " 'sync.set(server, object, ''direction'', ''both'') and sync.retry send the change; sync.discard(seq) gives it up.'"
+				   " FROM sync.change c, sync.object o"
+				   " WHERE " ANY_CHANGE " AND o.relation = c.relation" OF_OBJECT
+				   " ON CONFLICT DO NOTHING", "no", server, relid);
+	n = sql_run(&sql,
+				"UPDATE sync.change c SET state = 'r', next_attempt = NULL"
+				" FROM sync.object o"
+				" WHERE " ANY_CHANGE " AND o.relation = c.relation" OF_OBJECT,
+				"no", server, relid);
+	sql_end(&sql);
+	return n;
+}
+
+void
+outbox_note_settled(const char *server)
+{
+	RUN("DELETE FROM sync.failures f WHERE f.server = $1"
+		" AND f.operation = 'push' AND f.record IS NULL AND NOT EXISTS"
+		" (SELECT FROM sync.object o JOIN sync.change c"
+		" ON c.relation = o.relation WHERE o.server = $1"
+		" AND o.object = f.object AND o.enabled AND c.state = 'p')",
+		"n", server);
+}
+
+int64
+outbox_set_all_aside(const SyncObject *object, const char *code,
+					 const char *message, const char *hint)
 {
 	SqlScope	sql;
 	int64		n;
@@ -399,15 +447,13 @@ outbox_set_aside(const SyncObject *object, bool sent, const char *code,
 	sql_begin(&sql);
 	n = sql_run(&sql,
 				"UPDATE sync.change SET state = 'r', next_attempt = NULL,"
-				" attempt = NULL"
-				" WHERE relation = $1 AND (attempt IS NULL OR $2)",
-				"ob", object->relid, sent);
+				" attempt = NULL WHERE relation = $1", "o", object->relid);
 	(void) sql_run(&sql,
 				   "INSERT INTO sync.failures (server, object, operation,"
 				   " record, code, message, hint)"
 				   " SELECT DISTINCT $1, $2, 'push', c.id, $4, $5, $6"
 				   " FROM sync.change c WHERE c.relation = $3"
-				   " AND c.attempt IS NULL ON CONFLICT DO NOTHING",
+				   " ON CONFLICT DO NOTHING",
 				   "ntottt", object->server, object->object, object->relid,
 				   code, message, hint);
 	sql_end(&sql);

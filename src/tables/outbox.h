@@ -31,7 +31,8 @@ typedef struct OutboxChange
 } OutboxChange;
 
 /*
- * outbox_is_due: whether outbox_take would return anything.
+ * outbox_is_due: whether outbox_take would return anything, or outbox_set_aside
+ * find something.
  * outbox_next: when something will be due that is not now; 0 = nothing.
  * outbox_is_prepared: a prepared transaction has changes, of whatever server.
  * outbox_take: the changes of the rows that are due, at most so many, oldest
@@ -43,8 +44,12 @@ typedef struct OutboxChange
  * outbox_due_tables: tables (oids) that may have some; none while the server is
  * paused.  only: this one (0: all); except: not these.
  * outbox_set_aside: all changes of an object that have not been sent are refused,
- * and listed with this code, message and hint; returns how many.  sent: those
- * that have, too.
+ * since its direction has become from; 0: those that still wait, of all such
+ * objects.  Returns how many.
+ * outbox_note_settled: failures to send anything of an object are over where
+ * nothing of it waits.
+ * outbox_set_all_aside: all changes of an object, sent or not, are refused, and
+ * listed with this code, message and hint; returns how many.
  * outbox_doubt_creates: the waiting creates of a server may have been sent, and
  * what was noted of it be lost: each is in doubt now, and looked for in the org
  * before it is sent.
@@ -62,9 +67,10 @@ extern bool outbox_is_prepared(void);
 extern List *outbox_due_tables(const char *server, Oid only,
 							   const int64 *except, int nexcept);
 extern List *outbox_take(const int64 *among, int namong, int max_changes);
-extern int64 outbox_set_aside(const SyncObject *object, bool sent,
-							  const char *code, const char *message,
-							  const char *hint);
+extern void outbox_note_settled(const char *server);
+extern int64 outbox_set_aside(const char *server, Oid relid);
+extern int64 outbox_set_all_aside(const SyncObject *object, const char *code,
+								  const char *message, const char *hint);
 extern void outbox_doubt_creates(const char *server);
 extern List *outbox_columns_of(const OutboxChange *change);
 extern List *outbox_of_attempt(int64 attempt);

@@ -748,8 +748,7 @@ schema_has_records(Oid relid)
 
 	owner_begin(relation_owner(relid), &state);
 	has = relation_number(psprintf("SELECT pg_catalog.count(*) FROM (SELECT FROM %s"
-								   " WHERE " ID_COLUMN " NOT LIKE '~%%' LIMIT 1) AS r",
-								   relation_sql(relid))) > 0;
+								   " LIMIT 1) AS r", relation_sql(relid))) > 0;
 	owner_end(&state);
 	return has;
 }

@@ -65,7 +65,8 @@ typedef struct TableSpec
  * it does not.  Columns that users added are no difference, unless NOT NULL
  * without a default.
  *
- * schema_has_records: whether the table has rows that are not local ones alone.
+ * schema_has_records: whether the table has rows, of whatever kind: a local one
+ * may be of a record whose id it has not taken yet.
  * schema_count_rows: how many rows it has.
  *
  * schema_drop_table: drops the table; an error names what depends on it.
