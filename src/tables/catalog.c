@@ -1120,13 +1120,13 @@ catalog_reconcile(void)
 				   "UPDATE sync.progress p SET kept = '{}' FROM sync.server s"
 				   " WHERE s.server = p.server AND s.origin <> $1",
 				   "t", origin);
-	(void) sql_run(&sql,
-				   "UPDATE sync.field f SET attnum = NULL FROM sync.server s"
-				   " WHERE s.server = f.server AND s.origin <> $1",
-				   "t", origin);
 	if (sql_run(&sql,
-				"UPDATE sync.server SET paused = true, origin = $1"
-				" WHERE origin <> $1", "t", origin) > 0)
+				"UPDATE sync.field f SET attnum = NULL FROM sync.server s"
+				" WHERE s.server = f.server AND s.origin <> $1",
+				"t", origin) > 0)
 		catalog_changed();
+	(void) sql_run(&sql,
+				   "UPDATE sync.server SET paused = true, origin = $1"
+				   " WHERE origin <> $1", "t", origin);
 	sql_end(&sql);
 }
