@@ -58,6 +58,7 @@ OBJS = \
 	src/salesforce/text.o \
 	src/salesforce/url.o \
 	src/tables/catalog.o \
+	src/tables/altered.o \
 	src/tables/rights.o \
 	src/tables/sql.o \
 	src/tables/relation.o \

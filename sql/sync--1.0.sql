@@ -93,6 +93,8 @@ CREATE TABLE sync.field (
     FOREIGN KEY (server, object)
         REFERENCES sync.object ON UPDATE CASCADE ON DELETE CASCADE
 );
+-- Asked for whenever an object is read, and there are hardly any.
+CREATE INDEX field_dropped ON sync.field (server, object) WHERE dropped;
 
 -- How far each object has come. Rows of a table and the cursor that covers
 -- them commit together.

@@ -29,6 +29,7 @@
 #include "evolve.h"
 #include "pull.h"
 #include "step.h"
+#include "tables/altered.h"
 #include "tables/attempt.h"
 #include "tables/blocker.h"
 #include "tables/relation.h"
@@ -148,7 +149,7 @@ record_retry(void *arg)
  * Somebody may have our own row locked, by sync.set in a transaction that is
  * still open.  Then the log has it.  What is said and when it is tried again are
  * recorded apart: a failure that is told and has no time is tried again soon
- * (catalog.c, ROWS_DUE).
+ * (catalog.c, FAILURES_OF_OBJECT).
  */
 static void
 record_tolerantly(void (*record) (void *arg), Failure failure)
@@ -485,29 +486,41 @@ static bool
 is_still_locked(const Cycle *cycle, const SyncObject *object)
 {
 	LockedRows	look = {object, false};
+	bool		locked;
 
 	if (!only_for_rows(cycle, object))
 		return false;
-	if (attempt_contended(look_at_rows, &look) == NULL && !look.locked)
-		return false;
-	(void) attempt_contended(put_rows_off, &look);
-	return true;
+	step_begin();
+	locked = attempt_contended(look_at_rows, &look) != NULL || look.locked;
+	if (locked)
+		(void) attempt_contended(put_rows_off, &look);
+	step_end();
+	return locked;
 }
+
+typedef struct GuardLook
+{
+	SyncObject *object;
+	bool		well;			/* nothing is missing, nor was before */
+} GuardLook;
 
 /* In an attempt: the owner may be altering the table just now. */
 static void
 look_at_guard(void *arg)
 {
-	SyncObject *object = (SyncObject *) arg;
+	GuardLook  *look = (GuardLook *) arg;
+	SyncObject *object = look->object;
 	bool		takes_writes = object->direction != DIRECTION_FROM;
 	char	   *missing;
 
 	if (get_rel_name(object->relid) == NULL)
 		return;
+	altered_look_begins(object->relid, LOOK_TRIGGERS);
 	watch_complete(object->relid, takes_writes);
 	missing = watch_missing(object->relid, takes_writes,
 							object->state == STATE_LIVE);
-	if (missing == NULL && object->unguarded == NULL)
+	look->well = missing == NULL && object->unguarded == NULL;
+	if (look->well)
 		return;
 	if (missing && object->unguarded &&
 		strcmp(missing, object->unguarded) == 0)
@@ -532,14 +545,18 @@ look_at_guards(List *objects)
 	foreach(lc, objects)
 	{
 		SyncObject *object = (SyncObject *) lfirst(lc);
+		GuardLook	look = {NULL, false};
 
-		if (object->state != STATE_LIVE)
+		if (object->state != STATE_LIVE ||
+			!altered_since_look(object->relid, LOOK_TRIGGERS))
 			continue;
 		step_begin();
-		object = catalog_object(object->server, object->object);
-		if (object != NULL)
-			(void) attempt_contended(look_at_guard, object);
+		look.object = catalog_object(object->server, object->object);
+		if (look.object != NULL)
+			look.well = attempt_contended(look_at_guard, &look) == NULL && look.well;
 		step_end();
+		if (look.well)
+			altered_look_is_well(look.object->relid, LOOK_TRIGGERS);
 	}
 }
 
@@ -580,44 +597,102 @@ lock_object(const Cycle *cycle, const SyncObject *object)
 	return false;
 }
 
+typedef struct ColumnsLook
+{
+	const char *server;
+	bool		well;			/* all columns are those that they were */
+} ColumnsLook;
+
 /* In an attempt: somebody may be altering the table just now. */
 static void
 follow_columns(void *arg)
 {
-	const char *server = (const char *) arg;
+	ColumnsLook *look = (ColumnsLook *) arg;
+	List	   *changed = columns_changed(look->server);
 	ListCell   *lc;
 
-	foreach(lc, columns_changed(server))
-		columns_follow(server, lfirst(lc));
+	look->well = changed == NIL;
+	foreach(lc, changed)
+		columns_follow(look->server, lfirst(lc));
 }
 
-/* The objects to pull, each locked and read anew under its lock. */
+static bool
+is_any_altered(List *objects)
+{
+	ListCell   *lc;
+
+	foreach(lc, objects)
+	{
+		if (altered_since_look(((SyncObject *) lfirst(lc))->relid, LOOK_COLUMNS))
+			return true;
+	}
+	return false;
+}
+
+/* One question for all objects of the server. */
+static void
+look_at_columns(const char *server, List *objects)
+{
+	ColumnsLook look = {server, false};
+	ListCell   *lc;
+
+	step_begin();
+	foreach(lc, objects)
+		altered_look_begins(((SyncObject *) lfirst(lc))->relid, LOOK_COLUMNS);
+	if (attempt_contended(follow_columns, &look) != NULL)
+		look.well = false;
+	step_end();
+	foreach(lc, look.well ? objects : NIL)
+		altered_look_is_well(((SyncObject *) lfirst(lc))->relid, LOOK_COLUMNS);
+}
+
+/* As they are now, with what has become of their columns. */
+static List *
+read_objects(const char *server)
+{
+	List	   *objects;
+
+	step_begin();
+	objects = catalog_objects(server);
+	step_end();
+	if (!is_any_altered(objects))
+		return objects;
+	look_at_columns(server, objects);
+	step_begin();
+	objects = catalog_objects(server);
+	step_end();
+	return objects;
+}
+
+/* The objects to pull, each locked, and read anew under the locks. */
 static List *
 choose_objects(Cycle *cycle, const char *only)
 {
 	const char *server = cycle->org->server->name;
 	List	   *chosen = NIL;
-	List	   *objects;
+	List	   *objects = read_objects(server);
 	ListCell   *lc;
 
-	step_begin();
-	(void) attempt_contended(follow_columns, unconstify(char *, server));
-	objects = catalog_objects(server);
-	step_end();
 	look_at_guards(objects);
 	foreach(lc, objects)
 	{
 		SyncObject *object = (SyncObject *) lfirst(lc);
 
-		if (!is_wanted(cycle, object, only) || !lock_object(cycle, object))
-			continue;
-		cycle->locked = lappend_oid(cycle->locked, object->relid);
-		step_begin();
-		object = catalog_object(server, object->object);
-		if (object && is_wanted(cycle, object, only) &&
-			!is_still_locked(cycle, object))
+		if (is_wanted(cycle, object, only) && lock_object(cycle, object))
+			cycle->locked = lappend_oid(cycle->locked, object->relid);
+	}
+	if (cycle->locked == NIL)
+		return NIL;
+	step_begin();
+	objects = catalog_objects(server);
+	step_end();
+	foreach(lc, objects)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+
+		if (list_member_oid(cycle->locked, object->relid) &&
+			is_wanted(cycle, object, only) && !is_still_locked(cycle, object))
 			chosen = lappend(chosen, object);
-		step_end();
 	}
 	return chosen;
 }

@@ -126,12 +126,22 @@ catalog_servers(void)
 #define ROW_DUE \
 	"f.last_seen + least(2 ^ least(f.count, 4), 10) * pg_catalog.interval '1 s'"
 
-/* Or the object's own failure, if its time of the next try could not be noted. */
-#define ROWS_DUE \
-	"(SELECT min(" ROW_DUE ") FROM sync.failures f" \
-	" WHERE f.server = o.server AND f.object = o.object AND (" IS_ROW_SOON \
+/*
+ * What sync.failures says of an object, in one reading of it, by its unique index.
+ * Rows are due also for the object's own failure, if its time of the next try could
+ * not be noted.
+ */
+#define FAILURES_OF_OBJECT \
+	"(SELECT bool_or(f.record <> ''" \
+	" AND f.operation IN ('copy', 'pull', 'deletes')) AS rows_refused," \
+	" bool_or(f.record IS NULL" \
+	" AND f.operation NOT IN ('push', 'guard')) AS failed," \
+	" bool_or(f.record IS NULL AND f.operation = 'push') AS push_failed," \
+	" min(" ROW_DUE ") FILTER (WHERE " IS_ROW_SOON \
 	" OR (f.record IS NULL AND f.operation = 'pull' AND p.failures = 0" \
-	" AND f.code IN ('55P03', '40P01', '40001'))))"
+	" AND f.code IN ('55P03', '40P01', '40001'))) AS rows_due" \
+	" FROM sync.failures f WHERE f.server = o.server" \
+	" AND coalesce(f.object, '') = o.object)"
 
 #define OBJECT_COLUMNS \
 	"SELECT o.server, o.object, o.relation::pg_catalog.oid, o.fields," \
@@ -141,20 +151,14 @@ catalog_servers(void)
 	" p.state, p.stamp_field, p.has_isdeleted, p.undeletable," \
 	" p.replicateable, p.cursor, p.rows, p.due, p.job, p.job_version," \
 	" p.job_records, p.locator, p.described, p.describe_tag, p.failures," \
-	" p.retry_at, p.swept, EXISTS (SELECT FROM sync.failures f" \
-	" WHERE f.server = o.server AND f.object = o.object" \
-	" AND f.record <> '' AND f.operation IN ('copy', 'pull', 'deletes'))," \
+	" p.retry_at, p.swept, x.rows_refused," \
 	" o.direction, o.conflict, o.external_id, o.push_deletes," \
 	" o.unmodified_since, s.serverid, p.described_fully, p.last_synced," \
-	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
-	" AND f.object = o.object AND f.record IS NULL" \
-	" AND f.operation NOT IN ('push', 'guard'))," \
-	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
-	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')," \
-	" p.rereads, " ROWS_DUE "," \
+	" x.failed, x.push_failed, p.rereads, x.rows_due," \
 	" p.unguarded, p.merge, p.misshapen, p.fewer" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
+	" CROSS JOIN LATERAL " FAILURES_OF_OBJECT " x" \
 	" WHERE o.enabled"
 
 static int
@@ -569,9 +573,13 @@ catalog_add_fields(const SyncObject *object, List *fields)
 void
 catalog_changed(void)
 {
-	CacheInvalidateRelcacheByRelid(get_relname_relid("object",
-													 get_namespace_oid("sync",
-																	   false)));
+	CacheInvalidateRelcacheByRelid(catalog_object_table());
+}
+
+Oid
+catalog_object_table(void)
+{
+	return get_relname_relid("object", get_namespace_oid("sync", false));
 }
 
 void
@@ -1144,10 +1152,11 @@ catalog_reconcile(void)
 				   "UPDATE sync.progress p SET kept = '{}' FROM sync.server s"
 				   " WHERE s.server = p.server AND s.origin <> $1",
 				   "t", origin);
-	(void) sql_run(&sql,
-				   "UPDATE sync.field f SET attnum = NULL FROM sync.server s"
-				   " WHERE s.server = f.server AND s.origin <> $1",
-				   "t", origin);
+	if (sql_run(&sql,
+				"UPDATE sync.field f SET attnum = NULL FROM sync.server s"
+				" WHERE s.server = f.server AND s.origin <> $1",
+				"t", origin) > 0)
+		catalog_changed();
 	(void) sql_run(&sql,
 				   "UPDATE sync.server SET paused = true, origin = $1"
 				   " WHERE origin <> $1", "t", origin);

@@ -180,6 +180,7 @@ extern void catalog_misshapen(const SyncObject *object, bool misshapen);
 extern void catalog_unguarded(const SyncObject *object, const char *what);
 extern void catalog_add_fields(const SyncObject *object, List *fields);
 extern void catalog_changed(void);
+extern Oid	catalog_object_table(void);
 extern void catalog_column_kept(const SyncObject *object, AttrNumber attnum);
 extern bool catalog_column_taken(const SyncObject *object, AttrNumber attnum);
 extern void catalog_remove_field(const SyncObject *object, const char *field);

@@ -31,6 +31,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
+#include "tables/altered.h"
 #include "tables/capture.h"
 #include "tables/guard.h"
 #include "tables/relation.h"
@@ -204,8 +205,10 @@ watch_missing(Oid relid, bool takes_writes, bool live)
 	initStringInfo(&told);
 	foreach(lc, parts_of(relid, AccessShareLock))
 	{
-		Relation	rel = table_open(lfirst_oid(lc), AccessShareLock);
+		Relation	rel;
 
+		altered_look_part(lfirst_oid(lc), relid);
+		rel = table_open(lfirst_oid(lc), AccessShareLock);
 		look_at_triggers(&told, rel, takes_writes, live);
 		look_at_rules(&told, rel);
 		table_close(rel, AccessShareLock);

@@ -6,6 +6,7 @@ is complete.  When that was is read from the org's request lines, each of which
 gets the time at which it arrives here.
 """
 
+import datetime
 import json
 import os
 import re
@@ -18,6 +19,9 @@ from dataclasses import dataclass
 
 LINE = re.compile(r"^\S+ ([A-Z]+) (\S+) (\d+) .*?([0-9.]+) ms$")
 START_SECONDS = 3600
+# getUpdated answers whole minutes, and is asked for two at least: what was
+# changed just before a figure is taken would still be read in it.
+QUIET = datetime.timedelta(hours=1)
 
 
 @dataclass
@@ -46,10 +50,12 @@ class Org:
         self.port_file = f"{self.folder}/port.json"
         self.answers = []
         sizes = [f"--{key}={value}" for key, value in counts.items()]
+        end = datetime.datetime.now(datetime.timezone.utc) - QUIET
         self.process = subprocess.Popen(
             [python, f"{work}/tree/test/org", "--state", f"{self.folder}/state",
              "--port-file", self.port_file, "--bulk-cache", "--seed", "7",
-             "--max-calls", "10000000", "--leads", str(leads), *sizes],
+             "--max-calls", "10000000", "--end", end.isoformat(timespec="seconds"),
+             "--leads", str(leads), *sizes],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True)
         threading.Thread(target=self._read_lines, daemon=True).start()
