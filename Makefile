@@ -42,6 +42,7 @@ OBJS = \
 	src/copy.o \
 	src/cycle.o \
 	src/evolve.o \
+	src/salesforce/chain.o \
 	src/salesforce/http.o \
 	src/salesforce/json.o \
 	src/salesforce/jwt.o \

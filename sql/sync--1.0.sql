@@ -116,6 +116,8 @@ CREATE TABLE sync.progress (
     job_version   text,
     job_records   bigint,
     locator       text,           -- first copy: next page; NULL: the first
+    came          bigint NOT NULL DEFAULT 0,        -- first copy: records of its job
+    restarts      integer NOT NULL DEFAULT 0,       -- first copy: it came out wrong
     merge         boolean NOT NULL DEFAULT false,   -- first copy: rows are there
     fewer         boolean NOT NULL DEFAULT false,   -- fields than its job has
     swept         timestamptz,    -- when all ids were compared last

@@ -27,6 +27,7 @@
 
 #include "columns.h"
 #include "copy.h"
+#include "cycle.h"
 #include "mapping.h"
 #include "pull.h"
 #include "salesforce/bulk.h"
@@ -163,6 +164,7 @@ record_job(Copy *copy, const char *job, const char *version, int64 records)
 	object->job = pstrdup(job);
 	object->job_version = version ? pstrdup(version) : NULL;
 	object->job_records = records;
+	object->came = 0;
 	object->locator = NULL;
 	object->state = STATE_COPYING;
 	step_begin();
@@ -249,16 +251,40 @@ check_columns(Copy *copy)
 
 /* A page's outcome: rows, refused rows and the next locator, or the end. */
 static void
-page_done(Copy *copy, int64 rows, List *refused, const char *next)
+page_done(Copy *copy, int64 rows, List *refused, int64 came, const char *next)
 {
 	SyncObject *object = copy->object;
 
 	record_refused(object, "copy", refused);
-	catalog_copy_advanced(object, rows, next);
+	catalog_copy_advanced(object, rows, came, next);
 	if (next == NULL)
 		catalog_state(object, STATE_INDEXING);
 	copy->counts->inserted += rows;
 	copy->counts->failed += list_length(refused);
+}
+
+static char *
+copy_of(const Copy *copy)
+{
+	return psprintf("the copy of %s", copy->object->object);
+}
+
+/*
+ * With the last page, what came must be what the job has; before, no more than
+ * that.
+ */
+static void
+check_sum(Copy *copy, const BulkPage *page)
+{
+	SyncObject *object = copy->object;
+	BulkJob		job = {0};
+	int64		came = object->came + bulk_page_records(page);
+
+	job.records = object->job_records;
+	if (bulk_page_next(page) == NULL)
+		bulk_require_whole(copy_of(copy), &job, page, came);
+	else if (job.records >= 0 && came > job.records)
+		api_require_sum(copy_of(copy), job.records, came);
 }
 
 /* A page that is merged; the place of the next one is known when it is read. */
@@ -276,8 +302,11 @@ page_merged(void *arg, int64 rows)
 	const char *next = merged->page ? bulk_page_next(merged->page) :
 		merged->next;
 	SyncObject *object = merged->copy->object;
+	int64		came = merged->page ? bulk_page_records(merged->page) : 0;
 
-	catalog_copy_advanced(object, rows, next);
+	if (merged->page)
+		check_sum(merged->copy, merged->page);
+	catalog_copy_advanced(object, rows, came, next);
 	if (next == NULL)
 		catalog_state(object, STATE_INDEXING);
 }
@@ -315,19 +344,38 @@ copy_bulk_page(Copy *copy, const BulkJob *job, const char *locator)
 		rows = load_rows(copy->object->relid, copy->columns,
 						 bulk_page_source(page), true, &refused);
 		next = bulk_page_next(page);
-		page_done(copy, rows, refused, next);
+		check_sum(copy, page);
+		page_done(copy, rows, refused, bulk_page_records(page), next);
 		step_end();
 	}
+	copy->object->came += bulk_page_records(page);
 	next = next ? pstrdup(next) : NULL;
 	bulk_page_close(page);
 	return next;
 }
 
+/*
+ * What came is not what the job has, or comes in a circle: somewhere pages were
+ * lost or came twice, and nobody knows which.
+ */
 static void
-copy_by_bulk(Copy *copy)
+copy_again(Copy *copy, ErrorData *error)
+{
+	if (error->sqlerrcode != ERRCODE_CARDINALITY_VIOLATION ||
+		cycle_is_local(error))
+		return;
+	step_abort();
+	step_begin();
+	catalog_copy_again(copy->object);
+	step_end();
+}
+
+static void
+copy_pages(Copy *copy)
 {
 	SyncObject *object = copy->object;
 	BulkJob		job = {0};
+	Chain		chain = {0};
 	const char *locator = object->locator;
 	MemoryContext page_context = AllocSetContextCreate(CurrentMemoryContext,
 													   "sync copy page",
@@ -343,11 +391,37 @@ copy_by_bulk(Copy *copy)
 
 		locator = next ? MemoryContextStrdup(old, next) : NULL;
 		MemoryContextReset(page_context);
+		MemoryContextSwitchTo(old);
+		if (locator)
+			chain_step(&chain, locator);
+		MemoryContextSwitchTo(page_context);
 		CHECK_FOR_INTERRUPTS();
 	} while (locator != NULL);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(page_context);
 	object->state = STATE_INDEXING;
+}
+
+static void
+copy_by_bulk(Copy *copy)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		copy_pages(copy);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		copy_again(copy, error);
+		ReThrowError(error);
+	}
+	PG_END_TRY();
 }
 
 /* One page by query; returns the id to go on after, NULL at the end. */
@@ -360,7 +434,16 @@ copy_query_page(Copy *copy, QueryPage *page, MemoryContext result)
 
 	if (page->nrecords > 0)
 		last = MemoryContextStrdup(result,
-								   query_value(page, page->nrecords - 1, "Id"));
+								   query_id(page, page->nrecords - 1));
+	else if (!page->done)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("%s came from Salesforce without an end",
+						copy_of(copy)),
+				 errdetail("A page is empty, and not the last.")));
+	if (page->done)
+		api_require_whole(copy_of(copy), page->announced ? page->total : -1,
+						  page->nrecords);
 	if (copy->object->merge && page->nrecords > 0)
 	{
 		MergedPage	merged = {copy, NULL, page->done ? NULL : last};
@@ -378,7 +461,7 @@ copy_query_page(Copy *copy, QueryPage *page, MemoryContext result)
 	if (page->nrecords > 0)
 		rows = load_rows(copy->object->relid, copy->columns,
 						 query_rows(page, copy->names), true, &refused);
-	page_done(copy, rows, refused, page->done ? NULL : last);
+	page_done(copy, rows, refused, page->nrecords, page->done ? NULL : last);
 	step_end();
 	return page->done ? NULL : last;
 }
@@ -391,6 +474,7 @@ copy_by_query(Copy *copy)
 													   "sync copy page",
 													   ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(page_context);
+	Chain		chain = {0};
 	char	   *after = object->locator;
 
 	do
@@ -402,6 +486,10 @@ copy_by_query(Copy *copy)
 						 object->has_isdeleted);
 		after = copy_query_page(copy, page, old);
 		MemoryContextReset(page_context);
+		MemoryContextSwitchTo(old);
+		if (after)
+			chain_step(&chain, after);
+		MemoryContextSwitchTo(page_context);
 		CHECK_FOR_INTERRUPTS();
 	} while (after != NULL);
 	MemoryContextSwitchTo(old);

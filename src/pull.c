@@ -432,6 +432,7 @@ bulk_pages(Work *work, List *names, List *conditions, PageHandler handle,
 	SyncObject *object = work->object;
 	BulkJob    *job;
 	char	   *locator = NULL;
+	Chain		chain = {0};
 	int64		came = 0;
 
 	job = bulk_create(api, soql_select(names, object->object, conditions,
@@ -448,12 +449,15 @@ bulk_pages(Work *work, List *names, List *conditions, PageHandler handle,
 		next = bulk_page_next(page);
 		locator = next ? MemoryContextStrdup(old, next) : NULL;
 		came += bulk_page_records(page);
+		if (next == NULL)
+			bulk_require_whole(list_of(work), job, page, came);
 		bulk_page_close(page);
 		MemoryContextSwitchTo(old);
+		if (locator)
+			chain_step(&chain, locator);
 		MemoryContextReset(work->context);
 		CHECK_FOR_INTERRUPTS();
 	} while (locator != NULL);
-	api_require_whole(list_of(work), job->records, came);
 	bulk_delete(api, job->id, job->version);
 	return job->records;
 }
@@ -594,7 +598,7 @@ alive_ids(const Work *work, const QueryPage *page)
 			query_value(page, i, "IsDeleted") : NULL;
 
 		if (deleted == NULL || strcmp(deleted, "true") != 0)
-			(void) hash_search(alive, query_value(page, i, "Id"), HASH_ENTER,
+			(void) hash_search(alive, query_id(page, i), HASH_ENTER,
 							   NULL);
 	}
 	return alive;
@@ -641,7 +645,7 @@ page_has_id(const QueryPage *page, const char *id)
 {
 	for (int i = 0; i < page->nrecords; i++)
 	{
-		if (strcmp(query_value(page, i, "Id"), id) == 0)
+		if (strcmp(query_id(page, i), id) == 0)
 			return true;
 	}
 	return false;
@@ -657,7 +661,7 @@ apply_left_filter(Work *work)
 
 	for (int i = 0; i < visible->nrecords; i++)
 	{
-		const char *id = query_value(visible, i, "Id");
+		const char *id = query_id(visible, i);
 
 		if (!page_has_id(rows, id))
 			left = lappend(left, pstrdup(id));
@@ -876,7 +880,7 @@ drop_alive(const QueryPage *page, List **ids)
 {
 	for (int i = 0; i < page->nrecords; i++)
 	{
-		const char *alive = query_value(page, i, "Id");
+		const char *alive = query_id(page, i);
 		ListCell   *lc;
 
 		foreach(lc, *ids)

@@ -252,7 +252,7 @@ read_candidates(Push *push, PushObject *target, List *names,
 
 			candidate->page = page;
 			candidate->record = i;
-			candidate->id = pstrdup(query_value(page, i, "Id"));
+			candidate->id = pstrdup(query_id(page, i));
 			candidates = lappend(candidates, candidate);
 			ids = lappend(ids, candidate->id);
 		}

@@ -191,7 +191,7 @@ changed_ids(Push *push, PushObject *target, List *rows)
 	{
 		for (int i = 0; i < page->nrecords; i++)
 		{
-			char	   *id = pstrdup(query_value(page, i, "Id"));
+			char	   *id = pstrdup(query_id(page, i));
 			PushRow    *row = push_indexed(&index, id);
 
 			if (row && has_other_values(row, page, i))
@@ -201,7 +201,7 @@ changed_ids(Push *push, PushObject *target, List *rows)
 			}
 			found = lappend(found, id);
 			stamps = lappend(stamps,
-							 pstrdup(query_value(page, i, object->stamp_field)));
+							 pstrdup(query_required(page, i, object->stamp_field)));
 		}
 		page = page->done ? NULL : query_next(push->org->api, page);
 	}

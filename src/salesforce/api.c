@@ -811,16 +811,29 @@ best_version(const Json *offered, int wanted)
 	return (best > 0 || oldest == INT_MAX) ? best : oldest;
 }
 
+static void
+raise_other_number(const char *what, int64 announced, int64 came)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CARDINALITY_VIOLATION),
+			 errmsg(came < announced ? "%s came from Salesforce incomplete"
+					: "%s came from Salesforce with too many records", what),
+			 errdetail("Salesforce announced " INT64_FORMAT " records, "
+					   INT64_FORMAT " came.", announced, came)));
+}
+
 void
 api_require_whole(const char *what, int64 announced, int64 came)
 {
-	if (came >= announced)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_CONNECTION_FAILURE),
-			 errmsg("%s came from Salesforce incomplete", what),
-			 errdetail("Salesforce announced " INT64_FORMAT " records, "
-					   INT64_FORMAT " came.", announced, came)));
+	if (came < announced)
+		raise_other_number(what, announced, came);
+}
+
+void
+api_require_sum(const char *what, int64 announced, int64 came)
+{
+	if (came != announced)
+		raise_other_number(what, announced, came);
 }
 
 void

@@ -202,9 +202,11 @@ extern void api_clear_error(SalesforceApi *api);
 
 /*
  * A list is complete only when what came adds up to what the org announced (-1:
- * nothing); ERROR if it does not.  what: "the list of ids of Lead".
+ * nothing); ERRCODE_CARDINALITY_VIOLATION if it does not.  what: "the list of ids of Lead".
+ * api_require_sum: more than announced is an error, too.
  */
 extern void api_require_whole(const char *what, int64 announced, int64 came);
+extern void api_require_sum(const char *what, int64 announced, int64 came);
 
 /* The org's clock now: its latest Date header carried on by our clock. */
 extern TimestampTz api_now(const SalesforceApi *api);

@@ -33,6 +33,7 @@ struct BulkPage
 	char	   *path;
 	char	   *locator;		/* of this page; NULL = the first */
 	char	   *next;			/* of the page after; NULL = none */
+	bool		unsaid;			/* the header that names it was not there */
 	int64		announced;		/* Sforce-NumberOfRecords; -1 = not sent */
 	HttpStream *stream;			/* NULL at the end */
 	CsvPage		csv;
@@ -257,12 +258,16 @@ page_path(const BulkJob *job, const char *locator, int max_records)
 	return path.data;
 }
 
-/* The last page has the word null there; none at all is meant the same. */
+/*
+ * The last page has the word null there.  Where the header is missing somebody
+ * may have taken it out: then only the sum of the rows tells.
+ */
 static char *
-next_locator(const HttpAnswer *answer)
+next_locator(const HttpAnswer *answer, bool *unsaid)
 {
 	const char *text = http_header(answer, "Sforce-Locator");
 
+	*unsaid = text == NULL || text[0] == '\0';
 	if (text == NULL || text[0] == '\0' || strcmp(text, "null") == 0)
 		return NULL;
 	return pstrdup(text);
@@ -300,7 +305,7 @@ open_page(BulkPage *page)
 	}
 	PG_END_TRY();
 	answer = http_stream_answer(page->stream);
-	page->next = next_locator(answer);
+	page->next = next_locator(answer, &page->unsaid);
 	page->announced = announced_records(answer);
 	csv_restart(&page->csv);
 	MemoryContextSwitchTo(caller);
@@ -441,6 +446,19 @@ int64
 bulk_page_records(const BulkPage *page)
 {
 	return page->csv.records;
+}
+
+void
+bulk_require_whole(const char *what, const BulkJob *job, const BulkPage *last,
+				   int64 came)
+{
+	if (job->records < 0 && last->unsaid)
+		ereport(ERROR,
+				(errcode(ERRCODE_CARDINALITY_VIOLATION),
+				 errmsg("%s came from Salesforce without an end", what),
+				 errdetail("Neither did the job say how many records it has, nor a page that it is the last.")));
+	if (job->records >= 0)
+		api_require_sum(what, job->records, came);
 }
 
 void

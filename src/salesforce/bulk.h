@@ -60,6 +60,9 @@ extern void bulk_delete(SalesforceApi *api, const char *job_id,
  * that were announced by Sforce-NumberOfRecords (-1 if it was not sent).
  * A page with fewer or more records than announced is an ERROR at its end
  * (ERRCODE_CONNECTION_FAILURE), as is a locator that repeats itself.
+ * bulk_page_records: how many have been read.  bulk_require_whole: with the last
+ * page, whether as many came in all as the job has
+ * (ERRCODE_CARDINALITY_VIOLATION).  what: "the copy of Lead".
  */
 typedef struct BulkPage BulkPage;
 extern BulkPage *bulk_page_open(SalesforceApi *api, const BulkJob *job,
@@ -69,6 +72,8 @@ extern RowSource *bulk_page_source(BulkPage *page);
 extern const char *bulk_page_next(const BulkPage *page);
 extern int64 bulk_page_rows(const BulkPage *page);
 extern int64 bulk_page_records(const BulkPage *page);
+extern void bulk_require_whole(const char *what, const BulkJob *job,
+							   const BulkPage *last, int64 came);
 extern void bulk_page_close(BulkPage *page);
 
 #endif							/* SYNC_BULK_H */

@@ -14,8 +14,10 @@
 #include "utils/memutils.h"
 
 #include "csv.h"
+#include "id.h"
 #include "query.h"
 #include "soql.h"
+#include "text.h"
 #include "origin.h"
 
 /*
@@ -69,11 +71,23 @@ own_path(SalesforceApi *api, const char *url)
 					 errmsg("answer of Salesforce leads to another host"),
 					 errdetail("The next page is not on %s.",
 							   api->instance_url)));
-		path = strchr(strstr(url, "://") + 3, '/');
+		path = strstr(url, "://");
+		if (path != NULL)
+			path = strchr(path + 3, '/');
 	}
 	if (path == NULL || strncmp(path, "/services/", 10) != 0)
 		raise_broken(api, "the address of the next page is no path of the API");
 	return pstrdup(path);
+}
+
+static void
+require_objects(SalesforceApi *api, const Json *array)
+{
+	for (int i = 0; i < json_count(array); i++)
+	{
+		if (json_kind(json_item(array, i)) != JSON_IS_OBJECT)
+			raise_broken(api, "a record in it is none");
+	}
 }
 
 /* The page in a child of CurrentMemoryContext; json may go afterwards. */
@@ -88,6 +102,7 @@ read_query_page(SalesforceApi *api, const Json *json)
 
 	if (json_kind(records) != JSON_IS_ARRAY)
 		raise_broken(api, "no records in it");
+	require_objects(api, records);
 	context = AllocSetContextCreate(CurrentMemoryContext, "sync query page",
 									ALLOCSET_SMALL_SIZES);
 	caller = MemoryContextSwitchTo(context);
@@ -241,8 +256,16 @@ query_next(SalesforceApi *api, const QueryPage *page)
 
 	Assert(page->next != NULL);
 	next = fetch_page(api, page->next);
-	if (next->next != NULL && strcmp(next->next, page->next) == 0)
-		raise_broken(api, "a page that names itself as the next one");
+	if (next->next != NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(next->context);
+
+		next->chain = page->chain;
+		if (next->chain.place)
+			next->chain.place = pstrdup(next->chain.place);
+		chain_step(&next->chain, next->next);
+		MemoryContextSwitchTo(caller);
+	}
 	return next;
 }
 
@@ -330,6 +353,31 @@ query_value(const QueryPage *page, int record, const char *field)
 {
 	return json_text(find_value(json_item(page->records, record),
 								split_path(field)));
+}
+
+const char *
+query_required(const QueryPage *page, int record, const char *field)
+{
+	const char *value = query_value(page, record, field);
+
+	if (value == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("record of Salesforce has no \"%s\"", field)));
+	return value;
+}
+
+const char *
+query_id(const QueryPage *page, int record)
+{
+	const char *id = query_required(page, record, "Id");
+
+	if (!id_is_valid(id))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("record of Salesforce has the Id \"%s\", which is none",
+						foreign_text(id))));
+	return id;
 }
 
 char *
@@ -478,14 +526,32 @@ read_time(const Json *json, const char *key)
 	return text != NULL ? soql_parse_datetime(text) : 0;
 }
 
+/* Such a list is there even if it is empty. */
+static void
+require_array(SalesforceApi *api, const Json *json)
+{
+	if (json_kind(json) != JSON_IS_ARRAY)
+		raise_broken(api, "no list of records in it");
+}
+
+static char *
+require_id(SalesforceApi *api, const Json *json)
+{
+	const char *id = json_kind(json) == JSON_IS_STRING ? json_text(json) : NULL;
+
+	if (id == NULL || !id_is_valid(id))
+		raise_broken(api, "a record in it has no id");
+	return pstrdup(id);
+}
+
 static List *
-read_updated(const Json *ids)
+read_updated(SalesforceApi *api, const Json *ids)
 {
 	List	   *list = NIL;
-	int			i;
 
-	for (i = 0; i < json_count(ids); i++)
-		list = lappend(list, pstrdup(json_text(json_item(ids, i))));
+	require_array(api, ids);
+	for (int i = 0; i < json_count(ids); i++)
+		list = lappend(list, require_id(api, json_item(ids, i)));
 	return list;
 }
 
@@ -493,26 +559,25 @@ static List *
 read_deleted(SalesforceApi *api, const Json *records)
 {
 	List	   *list = NIL;
-	int			i;
 
-	for (i = 0; i < json_count(records); i++)
+	require_array(api, records);
+	for (int i = 0; i < json_count(records); i++)
 	{
 		const Json *item = json_item(records, i);
 		DeletedRecord *record = palloc0(sizeof(DeletedRecord));
 
-		record->id = json_get_text(item, "id");
+		record->id = require_id(api, json_get(item, "id"));
 		record->deleted = read_time(item, "deletedDate");
-		if (record->id == NULL)
-			raise_broken(api, "a deleted record without an id");
+		if (record->deleted == 0)
+			raise_broken(api, "a record in it has no date of deletion");
 		list = lappend(list, record);
 	}
 	return list;
 }
 
 static void
-read_answer(SalesforceApi *api, Question *question, const Json *body)
+decode_answer(SalesforceApi *api, Question *question, const Json *body)
 {
-	question->answered = true;
 	if (is_query(question))
 	{
 		question->page = read_query_page(api, body);
@@ -521,7 +586,7 @@ read_answer(SalesforceApi *api, Question *question, const Json *body)
 	question->latest_covered = read_time(body, "latestDateCovered");
 	question->earliest_available = read_time(body, "earliestDateAvailable");
 	if (question->kind == QUESTION_UPDATED)
-		question->ids = read_updated(json_get(body, "ids"));
+		question->ids = read_updated(api, json_get(body, "ids"));
 	else
 		question->deleted = read_deleted(api, json_get(body,
 													   "deletedRecords"));
@@ -533,7 +598,44 @@ refuse(const SalesforceApi *api, Question *question)
 {
 	question->answered = false;
 	question->refusal = api->error;
-	question->refusal.message = pstrdup(api->error.message);
+	question->refusal.message = pstrdup(api->error.message ?
+										api->error.message : "");
+}
+
+/* In a PG_CATCH: an answer that makes no sense concerns its question alone. */
+static void
+refuse_broken(SalesforceApi *api, Question *question, MemoryContext caller)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(caller);
+	error = CopyErrorData();
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		error->sqlerrcode == ERRCODE_OUT_OF_MEMORY)
+		PG_RE_THROW();
+	FlushErrorState();
+	api_set_error(api, 200, NULL, error->detail ?
+				  psprintf("%s: %s", error->message, error->detail) :
+				  error->message);
+	api->error.refusal = API_TRANSIENT;
+	refuse(api, question);
+}
+
+static void
+read_answer(SalesforceApi *api, Question *question, const Json *body)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		decode_answer(api, question, body);
+		question->answered = true;
+	}
+	PG_CATCH();
+	{
+		refuse_broken(api, question, caller);
+	}
+	PG_END_TRY();
 }
 
 static void
@@ -550,13 +652,12 @@ ask_window_alone(SalesforceApi *api, Question *question)
 		return;
 	}
 	json = json_read(answer->body.data, answer->body.len);
-	if (json == NULL)
-		raise_broken(api, "it is not JSON");
 	pfree(answer->body.data);
 	read_answer(api, question, json);
 }
 
-/* A refusal raises in fetch_page, and is told by its status. */
+/* A refusal raises in fetch_page, and is told by its status, a broken answer by
+ * the status of success. */
 static void
 ask_query_alone(SalesforceApi *api, Question *question)
 {
@@ -570,7 +671,7 @@ ask_query_alone(SalesforceApi *api, Question *question)
 	}
 	PG_CATCH();
 	{
-		if (api->error.status < 300)
+		if (api->error.status == 0)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
@@ -584,6 +685,7 @@ static void
 read_composite(SalesforceApi *api, Question **batch, int n, const Json *json)
 {
 	const Json *items = json_get(json, "compositeResponse");
+	bool		seen[MAX_SUBREQUESTS] = {false};
 	int			read = 0;
 	int			i;
 
@@ -595,8 +697,9 @@ read_composite(SalesforceApi *api, Question **batch, int n, const Json *json)
 		int			number;
 
 		if (name == NULL || sscanf(name, "q%d", &number) != 1 ||
-			number < 0 || number >= n)
+			number < 0 || number >= n || seen[number])
 			continue;
+		seen[number] = true;
 		read++;
 		if (status >= 200 && status < 300)
 		{

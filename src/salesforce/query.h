@@ -13,6 +13,7 @@
 
 #include "../row_source.h"
 #include "api.h"
+#include "chain.h"
 
 /* One page of an answer. */
 typedef struct QueryPage
@@ -24,6 +25,7 @@ typedef struct QueryPage
 	bool		done;			/* no page after this one */
 	char	   *next;			/* path of the next page; or NULL */
 	Json	   *records;
+	Chain		chain;			/* of the pages up to this one */
 } QueryPage;
 
 /*
@@ -36,7 +38,8 @@ typedef struct QueryPage
  * query_rows: its records as a row source; fields: List of char *, paths such
  * as Owner.Name allowed; ERROR if a record lacks a field.
  * query_value: one field of one record as text; NULL for null; ERROR if the
- * record lacks it.  query_record_text: one record as JSON text, copied, without
+ * record lacks it.  query_required: the same, ERROR for null, too; query_id: its
+ * Id, ERROR if that is none.  query_record_text: one record as JSON text, copied, without
  * the "attributes" that the API puts into each.
  */
 extern QueryPage *query_run(SalesforceApi *api, const char *soql,
@@ -46,6 +49,9 @@ extern void query_free(QueryPage *page);
 extern RowSource *query_rows(QueryPage *page, List *fields);
 extern const char *query_value(const QueryPage *page, int record,
 							   const char *field);
+extern const char *query_required(const QueryPage *page, int record,
+								  const char *field);
+extern const char *query_id(const QueryPage *page, int record);
 extern char *query_record_text(const QueryPage *page, int record);
 
 /* What a Composite call can ask. */
@@ -86,7 +92,8 @@ typedef struct Question
  * query_ask: all questions, in as few Composite calls as the limits allow (25
  * subrequests, of which 5 queries).  Where the org refuses Composite as a
  * whole, each is asked by itself.  A refused subrequest does not raise: it is
- * marked.  Failures of the call itself do raise.
+ * marked, and so is one whose answer makes no sense.  Failures of the call itself
+ * do raise.
  */
 extern void query_ask(SalesforceApi *api, Question *questions, int n);
 

@@ -155,7 +155,7 @@ catalog_servers(void)
 	" o.direction, o.conflict, o.external_id, o.push_deletes," \
 	" o.unmodified_since, s.serverid, p.described_fully, p.last_synced," \
 	" x.failed, x.push_failed, p.rereads, x.rows_due," \
-	" p.unguarded, p.merge, p.misshapen, p.fewer" \
+	" p.unguarded, p.merge, p.misshapen, p.fewer, p.came" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
 	" CROSS JOIN LATERAL " FAILURES_OF_OBJECT " x" \
@@ -223,6 +223,7 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->merge = sql_bool(sql, row, 40);
 	object->misshapen = sql_bool(sql, row, 41);
 	object->fewer_fields = sql_bool(sql, row, 42);
+	object->came = sql_int(sql, row, 43);
 	return object;
 }
 
@@ -369,19 +370,29 @@ catalog_copy_started(const SyncObject *object, TimestampTz cursor,
 {
 	RUN("UPDATE sync.progress SET state = 'copying', cursor = $3, job = $4,"
 		" job_version = $5, job_records = nullif($6, -1), locator = NULL,"
-		" rows = 0, merge = $7, fewer = false WHERE server = $1 AND object = $2",
+		" rows = 0, came = 0, merge = $7, fewer = false WHERE server = $1 AND object = $2",
 		"ntzttlb", object->server, object->object, cursor, job, version,
 		records, object->merge);
 }
 
 void
-catalog_copy_advanced(const SyncObject *object, int64 rows,
+catalog_copy_advanced(const SyncObject *object, int64 rows, int64 came,
 					  const char *locator)
 {
 	RUN("UPDATE sync.progress SET rows = rows + $3, locator = $4,"
-		" failures = 0, retry_at = NULL, last_error = NULL"
+		" came = came + $5, failures = CASE WHEN restarts = 0 THEN 0"
+		" ELSE failures END, retry_at = NULL, last_error = NULL"
 		" WHERE server = $1 AND object = $2",
-		"ntlt", object->server, object->object, rows, locator);
+		"ntltl", object->server, object->object, rows, locator, came);
+}
+
+void
+catalog_copy_again(const SyncObject *object)
+{
+	catalog_copy_reset(object);
+	RUN("UPDATE sync.progress SET restarts = restarts + 1"
+		" WHERE server = $1 AND object = $2",
+		"nt", object->server, object->object);
 }
 
 void
@@ -396,7 +407,9 @@ catalog_copy_reset(const SyncObject *object)
 void
 catalog_state(const SyncObject *object, SyncState state)
 {
-	RUN("UPDATE sync.progress SET state = $3"
+	RUN("UPDATE sync.progress SET state = $3,"
+		" restarts = CASE WHEN $3 = 'live' THEN 0 ELSE restarts END,"
+		" failures = CASE WHEN $3 = 'live' THEN 0 ELSE failures END"
 		" WHERE server = $1 AND object = $2",
 		"ntt", object->server, object->object, state_names[state]);
 }

@@ -113,6 +113,7 @@ typedef struct SyncObject
 	char	   *job;
 	char	   *job_version;
 	int64		job_records;	/* -1 = not known */
+	int64		came;			/* records of it, up to the locator */
 	bool		merge;			/* first copy: into a table that has rows */
 	char	   *locator;
 	TimestampTz described;
@@ -149,6 +150,10 @@ extern List *catalog_synced_objects(const char *server);	/* names */
  * of an object that is being copied, by the first one.  It waits for no pull that is under way, whose questions
  * are older: catalog_pulled leaves the cursor alone if it was set back since
  * the object was read, by whomever but its caller.
+ * catalog_copy_advanced: one more page: rows that are in the table now, records
+ * that came.  catalog_copy_again: what came cannot be all, or comes for ever; the
+ * copy begins anew, and until it is done failures are counted on, so that the
+ * waits between them grow.
  * catalog_field_identities: which field each name stands for (parallel lists of
  * char *); returns how many stand for another than before.
  * catalog_column_kept: the column stays though its field has left the org;
@@ -161,7 +166,8 @@ extern void catalog_copy_started(const SyncObject *object, TimestampTz cursor,
 								 const char *job, const char *version,
 								 int64 records);
 extern void catalog_copy_advanced(const SyncObject *object, int64 rows,
-								  const char *locator);
+								  int64 came, const char *locator);
+extern void catalog_copy_again(const SyncObject *object);
 extern void catalog_copy_reset(const SyncObject *object);
 extern void catalog_state(const SyncObject *object, SyncState state);
 extern void catalog_pulled(const SyncObject *object, TimestampTz cursor,
