@@ -417,7 +417,7 @@ provisional_go_on(Oid relid)
 	SqlScope	sql;
 	int64		id;
 	int64		local_id = 0;
-	char	   *table = relation_sql(relid);
+	char	   *table = relation_rows(relid);
 
 	sql_begin_on(&sql, relid);
 	(void) sql_run(&sql,

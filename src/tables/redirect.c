@@ -44,7 +44,7 @@ write_contact(void *arg)
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "UPDATE %s AS c SET ",
-					 relation_sql(r->contact->relid));
+					 relation_rows(r->contact->relid));
 	foreach(lc, r->columns)
 	{
 		const char *name = quote_identifier((char *) lfirst(lc));
@@ -54,7 +54,7 @@ write_contact(void *arg)
 	}
 	appendStringInfo(&sql, " FROM %s AS l WHERE l.id = $1"
 					 " AND c.id = l.convertedcontactid",
-					 relation_sql(r->lead->relid));
+					 relation_rows(r->lead->relid));
 	values[0] = CStringGetTextDatum(r->id);
 	check_constraints_at_once();
 	owner_begin(relation_owner(r->contact->relid), &state);

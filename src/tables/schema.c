@@ -471,7 +471,7 @@ create_key_body(void *arg)
 static int64
 remove_duplicates(Oid relid)
 {
-	char	   *table = relation_sql(relid);
+	char	   *table = relation_rows(relid);
 	ApplyState	state;
 	int64		removed;
 
@@ -542,7 +542,7 @@ provide_key(Oid relid)
 static void
 renumber(Oid relid)
 {
-	char	   *table = relation_sql(relid);
+	char	   *table = relation_rows(relid);
 	ApplyState	state;
 
 	apply_begin(relid, &state);
@@ -561,7 +561,7 @@ has_unnumbered(Oid relid)
 {
 	return relation_number(psprintf("SELECT pg_catalog.count(*) FROM (SELECT FROM %s WHERE "
 									LOCAL_ID_COLUMN " IS NULL LIMIT 1) AS u",
-									relation_sql(relid))) > 0;
+									relation_rows(relid))) > 0;
 }
 
 static void
@@ -749,7 +749,7 @@ schema_has_records(Oid relid)
 	owner_begin(relation_owner(relid), &state);
 	has = relation_number(psprintf("SELECT pg_catalog.count(*) FROM (SELECT FROM %s"
 								   " WHERE " ID_COLUMN " NOT LIKE '~%%' LIMIT 1) AS r",
-								   relation_sql(relid))) > 0;
+								   relation_rows(relid))) > 0;
 	owner_end(&state);
 	return has;
 }
@@ -762,7 +762,7 @@ schema_count_rows(Oid relid)
 
 	owner_begin(relation_owner(relid), &state);
 	rows = relation_number(psprintf("SELECT pg_catalog.count(*) FROM %s",
-									relation_sql(relid)));
+									relation_rows(relid)));
 	owner_end(&state);
 	return rows;
 }
