@@ -718,6 +718,40 @@ COMMENT ON TABLE sync.worker IS
 -- GRANT EXECUTE on the functions lets a role administer the servers it owns.
 --
 
+-- What ALTER DEFAULT PRIVILEGES gives away of all that is created is meant for
+-- tables of users, not for logins, values of rows, and books that only the
+-- functions may write.
+DO $$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN
+        SELECT o.kind, o.name, a.grantee::pg_catalog.regrole AS grantee
+        FROM (SELECT 'SCHEMA', 'sync', n.nspacl, n.nspowner
+              FROM pg_catalog.pg_namespace n WHERE n.nspname = 'sync'
+              UNION ALL
+              SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
+                  c.oid::pg_catalog.regclass::pg_catalog.text, c.relacl, c.relowner
+              FROM pg_catalog.pg_class c
+              WHERE c.relnamespace = 'sync'::pg_catalog.regnamespace
+                  AND c.relkind IN ('r', 'v', 'S')
+              UNION ALL
+              SELECT 'FUNCTION', p.oid::pg_catalog.regprocedure::pg_catalog.text,
+                  p.proacl, p.proowner
+              FROM pg_catalog.pg_proc p
+              WHERE p.pronamespace = 'sync'::pg_catalog.regnamespace)
+            AS o (kind, name, acl, owner),
+            pg_catalog.aclexplode(o.acl) AS a
+        WHERE a.grantee NOT IN (0, o.owner)
+        GROUP BY 1, 2, 3
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s',
+            given.kind, given.name, given.grantee);
+    END LOOP;
+END $$;
+
+REVOKE ALL ON SCHEMA sync FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA sync FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA sync FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sync FROM PUBLIC;
 GRANT USAGE ON SCHEMA sync TO PUBLIC;
