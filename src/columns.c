@@ -284,8 +284,9 @@ sync_columns_altered(PG_FUNCTION_ARGS)
 
 /*
  * Event trigger on table_rewrite: ALTER COLUMN ... TYPE ... USING, after which
- * the type may be again what it was before anybody looked.  Of a partitioned
- * table each partition is rewritten.
+ * the type may be again what it was before anybody looked; and SET LOGGED of a
+ * table that a crash may have emptied.  Of a partitioned table each partition is
+ * rewritten.
  */
 Datum
 sync_rewritten(PG_FUNCTION_ARGS)
@@ -303,8 +304,10 @@ sync_rewritten(PG_FUNCTION_ARGS)
 				" pg_catalog.pg_event_trigger_table_rewrite_oid() AS r (oid)"
 				" WHERE o.enabled AND o.relation ="
 				" coalesce(pg_catalog.pg_partition_root(r.oid), r.oid)"
-				" AND (pg_catalog.pg_event_trigger_table_rewrite_reason()"
-				" & $1) <> 0", "i", AT_REWRITE_COLUMN_REWRITE) > 0)
+				" AND ((pg_catalog.pg_event_trigger_table_rewrite_reason()"
+				" & $1) <> 0 OR EXISTS (SELECT FROM pg_catalog.pg_class c"
+				" WHERE c.oid = r.oid AND c.relpersistence = 'u'))",
+				"i", AT_REWRITE_COLUMN_REWRITE) > 0)
 	{
 		server = sql_text(&sql, 0, 1);
 		name = sql_text(&sql, 0, 2);

@@ -25,6 +25,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/comment.h"
 #include "commands/defrem.h"
@@ -709,6 +710,23 @@ forces_row_security(Oid relid)
 	return forces;
 }
 
+/* Or a part of it. */
+static bool
+is_unlogged(Oid relid)
+{
+	List	   *tables = get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ?
+		find_all_inheritors(relid, AccessShareLock, NULL) :
+		list_make1_oid(relid);
+	ListCell   *lc;
+
+	foreach(lc, tables)
+	{
+		if (get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_UNLOGGED)
+			return true;
+	}
+	return false;
+}
+
 List *
 schema_differences(Oid relid, List *columns)
 {
@@ -735,6 +753,10 @@ schema_differences(Oid relid, List *columns)
 	if (forces_row_security(relid))
 		differences = lappend(differences,
 							  psprintf("Row-level security is forced on its owner, who writes the rows: ALTER TABLE %s NO FORCE ROW LEVEL SECURITY.",
+									   relation_sql(relid)));
+	if (is_unlogged(relid))
+		differences = lappend(differences,
+							  psprintf("It is unlogged, and would be empty after a crash: ALTER TABLE %s SET LOGGED.",
 									   relation_sql(relid)));
 	owner_end(&state);
 	return differences;
