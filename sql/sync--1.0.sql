@@ -218,6 +218,9 @@ CREATE TABLE sync.conflicts (
 
 SELECT pg_catalog.pg_extension_config_dump('sync.change', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.attempt', '');
+-- In a restored copy writers go on numbering where the dump ended.
+SELECT pg_catalog.pg_extension_config_dump('sync.change_seq_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.attempt_attempt_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.local_id', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.provisional', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.local_number', '');
@@ -506,6 +509,8 @@ CREATE EVENT TRIGGER sync_dropped ON sql_drop
     WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP SERVER', 'DROP OWNED')
     EXECUTE FUNCTION sync.dropped();
 
+ALTER EVENT TRIGGER sync_dropped ENABLE ALWAYS;
+
 COMMENT ON EVENT TRIGGER sync_dropped IS
 'Ends the syncing of servers and tables that were dropped.';
 
@@ -521,6 +526,8 @@ COMMENT ON FUNCTION sync.altered() IS
 CREATE EVENT TRIGGER sync_altered ON ddl_command_end
     WHEN TAG IN ('ALTER SERVER', 'CREATE USER MAPPING', 'ALTER USER MAPPING', 'DROP USER MAPPING')
     EXECUTE FUNCTION sync.altered();
+
+ALTER EVENT TRIGGER sync_altered ENABLE ALWAYS;
 
 COMMENT ON EVENT TRIGGER sync_altered IS
 'Lets changed servers and user mappings take effect at once.';
@@ -538,6 +545,8 @@ CREATE EVENT TRIGGER sync_columns_altered ON ddl_command_end
     WHEN TAG IN ('ALTER TABLE')
     EXECUTE FUNCTION sync.columns_altered();
 
+ALTER EVENT TRIGGER sync_columns_altered ENABLE ALWAYS;
+
 COMMENT ON EVENT TRIGGER sync_columns_altered IS
 'Follows what is done to the columns of synced tables.';
 
@@ -552,6 +561,8 @@ COMMENT ON FUNCTION sync.rewritten() IS
 
 CREATE EVENT TRIGGER sync_rewritten ON table_rewrite
     EXECUTE FUNCTION sync.rewritten();
+
+ALTER EVENT TRIGGER sync_rewritten ENABLE ALWAYS;
 
 COMMENT ON EVENT TRIGGER sync_rewritten IS
 'Fills synced tables anew when ALTER TABLE has changed their values.';
