@@ -224,6 +224,9 @@ CREATE TABLE sync.conflicts (
 
 SELECT pg_catalog.pg_extension_config_dump('sync.change', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.attempt', '');
+-- In a restored copy writers go on numbering where the dump ended.
+SELECT pg_catalog.pg_extension_config_dump('sync.change_seq_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.attempt_attempt_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.local_id', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.provisional', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.local_number', '');
@@ -513,6 +516,8 @@ CREATE EVENT TRIGGER sync_dropped ON sql_drop
     WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP SERVER', 'DROP OWNED')
     EXECUTE FUNCTION sync.dropped();
 
+ALTER EVENT TRIGGER sync_dropped ENABLE ALWAYS;
+
 COMMENT ON EVENT TRIGGER sync_dropped IS
 'Ends the syncing of servers and tables that were dropped.';
 
@@ -528,6 +533,8 @@ COMMENT ON FUNCTION sync.altered() IS
 CREATE EVENT TRIGGER sync_altered ON ddl_command_end
     WHEN TAG IN ('ALTER SERVER', 'CREATE USER MAPPING', 'ALTER USER MAPPING', 'DROP USER MAPPING')
     EXECUTE FUNCTION sync.altered();
+
+ALTER EVENT TRIGGER sync_altered ENABLE ALWAYS;
 
 COMMENT ON EVENT TRIGGER sync_altered IS
 'Lets changed servers and user mappings take effect at once.';
@@ -545,6 +552,8 @@ CREATE EVENT TRIGGER sync_columns_altered ON ddl_command_end
     WHEN TAG IN ('ALTER TABLE')
     EXECUTE FUNCTION sync.columns_altered();
 
+ALTER EVENT TRIGGER sync_columns_altered ENABLE ALWAYS;
+
 COMMENT ON EVENT TRIGGER sync_columns_altered IS
 'Follows what is done to the columns of synced tables.';
 
@@ -559,6 +568,8 @@ COMMENT ON FUNCTION sync.rewritten() IS
 
 CREATE EVENT TRIGGER sync_rewritten ON table_rewrite
     EXECUTE FUNCTION sync.rewritten();
+
+ALTER EVENT TRIGGER sync_rewritten ENABLE ALWAYS;
 
 COMMENT ON EVENT TRIGGER sync_rewritten IS
 'Fills synced tables anew when ALTER TABLE has changed their values.';
@@ -725,6 +736,40 @@ COMMENT ON TABLE sync.worker IS
 -- GRANT EXECUTE on the functions lets a role administer the servers it owns.
 --
 
+-- What ALTER DEFAULT PRIVILEGES gives away of all that is created is meant for
+-- tables of users, not for logins, values of rows, and books that only the
+-- functions may write.
+DO $$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN
+        SELECT o.kind, o.name, a.grantee::pg_catalog.regrole AS grantee
+        FROM (SELECT 'SCHEMA', 'sync', n.nspacl, n.nspowner
+              FROM pg_catalog.pg_namespace n WHERE n.nspname = 'sync'
+              UNION ALL
+              SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
+                  c.oid::pg_catalog.regclass::pg_catalog.text, c.relacl, c.relowner
+              FROM pg_catalog.pg_class c
+              WHERE c.relnamespace = 'sync'::pg_catalog.regnamespace
+                  AND c.relkind IN ('r', 'v', 'S')
+              UNION ALL
+              SELECT 'FUNCTION', p.oid::pg_catalog.regprocedure::pg_catalog.text,
+                  p.proacl, p.proowner
+              FROM pg_catalog.pg_proc p
+              WHERE p.pronamespace = 'sync'::pg_catalog.regnamespace)
+            AS o (kind, name, acl, owner),
+            pg_catalog.aclexplode(o.acl) AS a
+        WHERE a.grantee NOT IN (0, o.owner)
+        GROUP BY 1, 2, 3
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s',
+            given.kind, given.name, given.grantee);
+    END LOOP;
+END $$;
+
+REVOKE ALL ON SCHEMA sync FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA sync FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA sync FROM PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sync FROM PUBLIC;
 GRANT USAGE ON SCHEMA sync TO PUBLIC;

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_class.h"
 #include "commands/event_trigger.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -245,6 +246,37 @@ read_commanded(SqlScope *sql)
 }
 
 /*
+ * Partitions that were detached keep what they do not inherit, and would refuse
+ * writes though nobody syncs them any more.
+ */
+static void
+release_detached(void)
+{
+	SqlScope	sql;
+	List	   *oids = NIL;
+	uint64		n;
+	ListCell   *lc;
+
+	sql_begin(&sql);
+	n = sql_run(&sql,
+				"SELECT DISTINCT t.tgrelid FROM pg_catalog.pg_trigger t"
+				" JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
+				" WHERE p.pronamespace = 'sync'::pg_catalog.regnamespace"
+				" AND p.proname IN ('refuse_write', 'refuse_truncate')"
+				" AND t.tgname IN ('sync_guard', 'sync_no_truncate')"
+				" AND NOT EXISTS (SELECT FROM sync.object o"
+				" WHERE o.relation = t.tgrelid OR o.relation IN"
+				" (SELECT a.relid FROM pg_catalog.pg_partition_ancestors(t.tgrelid) a))",
+				"");
+	MemoryContextSwitchTo(sql.caller);
+	for (uint64 i = 0; i < n; i++)
+		oids = lappend_oid(oids, (Oid) sql_int(&sql, i, 1));
+	sql_end(&sql);
+	foreach(lc, oids)
+		schema_release(lfirst_oid(lc));
+}
+
+/*
  * Event trigger on ddl_command_end of ALTER TABLE, anybody's.
  */
 Datum
@@ -276,7 +308,12 @@ sync_columns_altered(PG_FUNCTION_ARGS)
 		catalog_reconcile();
 	forthree(lc, servers, lc2, objects, lc3, oids)
 	{
+		SyncObject *object = catalog_object(lfirst(lc), lfirst(lc2));
+
 		columns_follow(lfirst(lc), lfirst(lc2));
+		if (object != NULL &&
+			get_rel_relkind(object->relid) == RELKIND_PARTITIONED_TABLE)
+			release_detached();
 		worker_wake_at_commit(lfirst_oid(lc3), false);
 	}
 	PG_RETURN_NULL();
@@ -284,8 +321,9 @@ sync_columns_altered(PG_FUNCTION_ARGS)
 
 /*
  * Event trigger on table_rewrite: ALTER COLUMN ... TYPE ... USING, after which
- * the type may be again what it was before anybody looked.  Of a partitioned
- * table each partition is rewritten.
+ * the type may be again what it was before anybody looked; and SET LOGGED of a
+ * table that a crash may have emptied.  Of a partitioned table each partition is
+ * rewritten.
  */
 Datum
 sync_rewritten(PG_FUNCTION_ARGS)
@@ -303,8 +341,10 @@ sync_rewritten(PG_FUNCTION_ARGS)
 				" pg_catalog.pg_event_trigger_table_rewrite_oid() AS r (oid)"
 				" WHERE o.enabled AND o.relation ="
 				" coalesce(pg_catalog.pg_partition_root(r.oid), r.oid)"
-				" AND (pg_catalog.pg_event_trigger_table_rewrite_reason()"
-				" & $1) <> 0", "i", AT_REWRITE_COLUMN_REWRITE) > 0)
+				" AND ((pg_catalog.pg_event_trigger_table_rewrite_reason()"
+				" & $1) <> 0 OR EXISTS (SELECT FROM pg_catalog.pg_class c"
+				" WHERE c.oid = r.oid AND c.relpersistence = 'u'))",
+				"i", AT_REWRITE_COLUMN_REWRITE) > 0)
 	{
 		server = sql_text(&sql, 0, 1);
 		name = sql_text(&sql, 0, 2);

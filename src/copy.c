@@ -58,6 +58,16 @@ goes_by_query(const SyncObject *object)
 	return strcmp(object->job, JOB_BY_QUERY) == 0;
 }
 
+static const char *
+hint_for_refused(const char *sqlstate)
+{
+	if (strcmp(sqlstate, "55P03") == 0)
+		return "The row was set aside and is tried again as soon as it is free; the others went in.";
+	if (strcmp(sqlstate, "23503") == 0)
+		return "The row was set aside and is tried again by the next cycles, and later every hour; the others went in.";
+	return "The row was set aside and is tried again every hour; the others went in.";
+}
+
 void
 record_refused(const SyncObject *object, const char *operation, List *refused)
 {
@@ -72,9 +82,7 @@ record_refused(const SyncObject *object, const char *operation, List *refused)
 						row->detail
 						? psprintf("%s (%s)", row->message, row->detail)
 						: row->message,
-						strcmp(row->sqlstate, "55P03") == 0 ?
-						"The row was set aside and is tried again as soon as it is free; the others went in." :
-						"The row was set aside and is tried again every hour; the others went in.",
+						hint_for_refused(row->sqlstate),
 						row->column ? list_make1(row->column) : NIL);
 	}
 	if (refused != NIL)

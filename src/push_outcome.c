@@ -292,6 +292,35 @@ converted_ids(List *rows)
 }
 
 /*
+ * What is wrong with the table of contacts is told when they are pulled; it
+ * holds up no outcomes of leads.
+ */
+static void
+pull_contacts(Push *push, SyncObject *object, List *contacts)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	SyncCounts	counts = {0};
+
+	PG_TRY();
+	{
+		pull_records(push->org, object, contacts, &counts);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		if (!cycle_is_local(error))
+			PG_RE_THROW();
+		FlushErrorState();
+		step_abort();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+}
+
+/*
  * Before the outcomes of rows of one object are noted: the contacts of leads
  * that turned out to be converted may be too new to have come in.
  */
@@ -302,7 +331,6 @@ push_bring_contacts(Push *push, List *rows)
 	List	   *contacts;
 	SyncObject *object;
 	PushObject *target;
-	SyncCounts	counts = {0};
 
 	if (ids == NIL)
 		return;
@@ -315,7 +343,7 @@ push_bring_contacts(Push *push, List *rows)
 		return;
 	target = push_object(push, object->relid);
 	if (target && push_lock(target))
-		pull_records(push->org, target->object, contacts, &counts);
+		pull_contacts(push, target->object, contacts);
 }
 
 /* Rows of one object; in the caller's step. */

@@ -1032,6 +1032,7 @@ use_own_settings(void)
 		{"lock_timeout", "1s"},
 		{"deadlock_timeout", "100ms"},
 		{"idle_in_transaction_session_timeout", "0"},
+		{"exit_on_error", "off"},
 		{"DateStyle", "ISO"},
 	};
 
@@ -1041,6 +1042,15 @@ use_own_settings(void)
 			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET,
 							PGC_S_OVERRIDE);
 	}
+	/*
+	 * What is recorded before a record is created must be there after a crash,
+	 * or the record is created again.  Those who may be lost say so
+	 * (step_may_be_lost).
+	 */
+	SetConfigOption("synchronous_commit",
+					synchronous_commit == SYNCHRONOUS_COMMIT_OFF ? "local" :
+					GetConfigOption("synchronous_commit", false, false),
+					PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 /*

@@ -213,7 +213,7 @@ blocker_of_row(Oid relid, const char *id)
 
 	sql_begin_on(&sql, relid);
 	if (sql_run(&sql, psprintf("SELECT t.tableoid, t.ctid FROM %s t"
-							   " WHERE t.id = $1", relation_sql(relid)),
+							   " WHERE t.id = $1", relation_rows(relid)),
 				"t", id) > 0)
 	{
 		table = (Oid) sql_int(&sql, 0, 1);

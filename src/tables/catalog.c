@@ -127,6 +127,16 @@ catalog_servers(void)
 	"f.last_seen + least(2 ^ least(f.count, 4), 10) * pg_catalog.interval '1 s'"
 
 /*
+ * A row that refers to one that is not there: that one may come with another
+ * object of the same cycle.  So it is tried again by the next cycles, and less
+ * and less often, as for some there is none that this login could see.
+ */
+#define IS_ORPHAN_DUE \
+	"f.code = '23503' AND f.operation <> 'deletes' AND f.last_seen" \
+	" + least(2 ^ least(f.count, 12), 3600) * pg_catalog.interval '1 s'" \
+	" <= clock_timestamp()"
+
+/*
  * What sync.failures says of an object, in one reading of it, by its unique index.
  * Rows are due also for the object's own failure, if its time of the next try could
  * not be noted.
@@ -947,7 +957,8 @@ catalog_failed_records(const SyncObject *object, bool deletes,
 							" AND object = $2 AND record <> ''"
 							" AND operation IN ('copy', 'pull', 'deletes')"
 							" AND (operation = 'deletes') = $5"
-							" AND (last_seen < $3 OR " IS_ROW_SOON
+							" AND (last_seen < $3 OR " IS_ORPHAN_DUE
+							" OR " IS_ROW_SOON
 							" AND " ROW_DUE " <= clock_timestamp())"
 							" ORDER BY last_seen LIMIT $4",
 							"ntLib", object->server, object->object, before,

@@ -119,7 +119,7 @@ check_taken(Replacement *r, int first, int last, uint64 updated)
 {
 	SqlScope	sql;
 	Oid			relid = r->rows[first].relid;
-	char	   *table = relation_sql(relid);
+	char	   *table = relation_rows(relid);
 	List	   *provisional = NIL;
 	List	   *ids = NIL;
 	char	   *left;
@@ -150,7 +150,7 @@ static void
 replace_rows(Replacement *r, int first, int last)
 {
 	Oid			relid = r->rows[first].relid;
-	char	   *table = relation_sql(relid);
+	char	   *table = relation_rows(relid);
 	uint64		updated;
 	ListCell   *lc;
 
@@ -176,7 +176,7 @@ replace_rows(Replacement *r, int first, int last)
 								psprintf("UPDATE %s AS t SET %s = u.i"
 										 " FROM unnest($1, $2) AS u (p, i)"
 										 " WHERE t.%s = u.p",
-										 relation_sql(reference->relid),
+										 relation_rows(reference->relid),
 										 column, column),
 								r->rows, first, last);
 	}
@@ -314,7 +314,7 @@ static int
 part_locked(Waiting *rows, int first, int last)
 {
 	SqlScope	sql;
-	char	   *table = relation_sql(rows[first].relid);
+	char	   *table = relation_rows(rows[first].relid);
 	List	   *ids = NIL;
 	uint64		n;
 	int			end = last;
@@ -485,7 +485,7 @@ identity_refer(Oid relid, const char *column, List *rows, List *provisional,
 {
 	SqlScope	sql;
 	ApplyState	state;
-	char	   *table = relation_sql(relid);
+	char	   *table = relation_rows(relid);
 	const char *name = quote_identifier(column);
 
 	apply_begin(relid, &state);
@@ -526,7 +526,7 @@ identity_revert(Oid relid, const char *id, List *columns,
 	ListCell   *lc;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "UPDATE %s SET ", relation_sql(relid));
+	appendStringInfo(&sql, "UPDATE %s SET ", relation_rows(relid));
 	foreach(lc, columns)
 	{
 		if (get_attnum(relid, lfirst(lc)) != InvalidAttrNumber)
@@ -553,7 +553,7 @@ identity_drop(Oid relid, const char *provisional)
 	values[0] = CStringGetTextDatum(provisional);
 	apply_begin(relid, &state);
 	(void) relation_run_args(psprintf("DELETE FROM %s WHERE id = $1",
-									  relation_sql(relid)), 1, types, values);
+									  relation_rows(relid)), 1, types, values);
 	apply_end(&state);
 }
 
@@ -581,7 +581,7 @@ identity_doubtful(Oid relid, Oid stage, const char *user, TimestampTz since)
 	initStringInfo(&statement);
 	appendStringInfo(&statement, "DELETE FROM %s s WHERE NOT EXISTS"
 					 " (SELECT FROM %s t WHERE t.id = s.id)",
-					 relation_sql(stage), relation_sql(relid));
+					 relation_sql(stage), relation_rows(relid));
 	if (get_attnum(stage, "createddate") != InvalidAttrNumber)
 		appendStringInfoString(&statement, " AND s.createddate >= $1");
 	if (get_attnum(stage, "createdbyid") != InvalidAttrNumber)

@@ -29,7 +29,7 @@ List *
 incoming_lock(const Stage *stage)
 {
 	SqlScope	sql;
-	char	   *table = relation_sql(stage->relid);
+	char	   *table = relation_rows(stage->relid);
 	char	   *staged = relation_sql(stage->stage);
 	List	   *locked;
 
@@ -86,7 +86,7 @@ is_fresh(const Stage *stage)
 		return pstrdup("false");
 	return psprintf("s.lastmodifiedbyid = s.createdbyid AND EXISTS"
 					" (SELECT FROM %s t WHERE t.id = s.id AND t.%s IS NULL)",
-					relation_sql(stage->relid), quote_identifier(stage->stamp));
+					relation_rows(stage->relid), quote_identifier(stage->stamp));
 }
 
 List *
@@ -144,7 +144,7 @@ incoming_keep(Stage *stage, const char *column, List *ids)
 							" JOIN %s t ON t.id = u.id OFFSET 0) AS t"
 							" WHERE t.id = s.id",
 							relation_sql(stage->stage), name, name, name,
-							relation_sql(stage->relid)), "T", ids);
+							relation_rows(stage->relid)), "T", ids);
 	sql_end(&sql);
 	stage->audit_alone = true;
 }

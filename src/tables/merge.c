@@ -347,7 +347,8 @@ insert_statement(const Merge *merge, const bool *false_columns)
 	ListCell   *lc;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s (", merge->table);
+	appendStringInfo(&sql, "INSERT INTO %s (",
+					 relation_sql(stage->relid));
 	append_names(&sql, "", stage->columns);
 	appendStringInfoString(&sql, ") SELECT ");
 	foreach(lc, stage->columns)
@@ -380,7 +381,7 @@ prepare_merge(Merge *merge, const Stage *stage, bool mark)
 													   stage->columns);
 
 	merge->stage = stage;
-	merge->table = relation_sql(stage->relid);
+	merge->table = relation_rows(stage->relid);
 	merge->update = update_statement(merge, mark, false_columns, false);
 	if (stage->audit != NIL && stage->audit_alone)
 		merge->audit = update_statement(merge, mark, false_columns, true);
@@ -589,7 +590,7 @@ static List *
 locked_ids(const Stage *stage, bool deleted, const char *lock)
 {
 	char	   *id = pstrdup(id_of(stage));
-	char	   *table = relation_sql(stage->relid);
+	char	   *table = relation_rows(stage->relid);
 	const char *which = !stage->has_isdeleted ? "true" :
 		deleted ? "s." DELETED_COLUMN " IS TRUE" :
 		"s." DELETED_COLUMN " IS NOT TRUE";
@@ -747,7 +748,7 @@ drop_same_statement(const Stage *stage)
 	append_differs(&sql, stage, false_columns, DIFFER_AUDIT);
 	appendStringInfo(&sql, " AS audit FROM " STAGE " AS s JOIN %s AS t"
 					 " ON t.%s = s.%s WHERE NOT ",
-					 relation_sql(stage->relid), id, id);
+					 relation_rows(stage->relid), id, id);
 	append_differs(&sql, stage, false_columns, DIFFER_OTHERS);
 	appendStringInfoString(&sql, "), dropped AS (DELETE FROM " STAGE
 						   " WHERE ctid IN (SELECT row FROM same"
@@ -806,7 +807,7 @@ absent_query(const Stage *stage)
 						   " ELSE %s END", id, differs, differs);
 	return psprintf("SELECT s.%s FROM " STAGE " AS s LEFT JOIN %s AS t"
 					" ON t.%s = s.%s WHERE %s", id,
-					relation_sql(stage->relid), id, id, differs);
+					relation_rows(stage->relid), id, id, differs);
 }
 
 List *
@@ -849,7 +850,7 @@ typedef struct Removal
 static char *
 removal_statement(Oid relid, bool mark, const char *others)
 {
-	char	   *table = relation_sql(relid);
+	char	   *table = relation_rows(relid);
 
 	if (!mark)
 		return psprintf("DELETE FROM %s AS t%s%s WHERE true", table,
@@ -1024,7 +1025,7 @@ sweep_carefully(const Sweep *sweep, MergeCounts *counts, List **refused,
 	removal.relid = sweep->stage->relid;
 	removal.ids = relation_texts(psprintf("SELECT t." ID_COLUMN
 										  " FROM %s AS t WHERE true%s",
-										  relation_sql(removal.relid),
+										  relation_rows(removal.relid),
 										  sweep_condition(sweep->stage)),
 								 1, types, values);
 	removal.mark = sweep->mark;

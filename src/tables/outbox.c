@@ -290,7 +290,7 @@ missing_rows(Oid relid, List *ids)
 								psprintf("SELECT u.id FROM unnest($1) AS u (id)"
 										 " WHERE NOT EXISTS"
 										 " (SELECT FROM %s t WHERE t.id = u.id)",
-										 relation_sql(relid)), "T", ids));
+										 relation_rows(relid)), "T", ids));
 	sql_end(&sql);
 	return missing;
 }

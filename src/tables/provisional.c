@@ -25,6 +25,7 @@
 
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "commands/trigger.h"
@@ -49,7 +50,15 @@ typedef struct DrawnRange
 	int64		last;
 } DrawnRange;
 
-/* What this transaction has drawn. */
+/* Numbers of rows that were inserted into one table. */
+typedef struct TakenRange
+{
+	int64		first;
+	int64		last;
+	Oid			relid;
+} TakenRange;
+
+/* What this transaction has drawn, and what it has done with it; in order. */
 static struct
 {
 	LocalTransactionId in;
@@ -57,7 +66,9 @@ static struct
 	DrawnRange *ranges;
 	int			n;
 	int			space;
-	int64		identified;		/* the last that sync_identify has met */
+	TakenRange *taken;
+	int			ntaken;
+	int			taken_space;
 } drawn = {InvalidLocalTransactionId};
 
 static void
@@ -70,10 +81,13 @@ forget_drawn(void)
 	MemoryContextReset(drawn.context);
 	drawn.in = current_lxid();
 	drawn.n = 0;
-	drawn.identified = 0;
 	drawn.space = 16;
 	drawn.ranges = MemoryContextAlloc(drawn.context,
 									  sizeof(DrawnRange) * drawn.space);
+	drawn.ntaken = 0;
+	drawn.taken_space = 16;
+	drawn.taken = MemoryContextAlloc(drawn.context,
+									 sizeof(TakenRange) * drawn.taken_space);
 }
 
 static void
@@ -114,6 +128,58 @@ was_drawn(int64 number)
 			return true;
 	}
 	return false;
+}
+
+/* How many ranges begin at the number or before. */
+static int
+taken_before(int64 number)
+{
+	int			low = 0;
+	int			high = drawn.ntaken;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (drawn.taken[middle].first <= number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* The table that a row of this number was inserted into; or InvalidOid. */
+static Oid
+taken_by(int64 number)
+{
+	int			n = taken_before(number);
+
+	return n > 0 && drawn.taken[n - 1].last >= number ?
+		drawn.taken[n - 1].relid : InvalidOid;
+}
+
+/* They mostly come as they were drawn, and for one table after the other. */
+static void
+remember_taken(int64 number, Oid relid)
+{
+	int			n = taken_before(number);
+
+	if (n > 0 && drawn.taken[n - 1].last == number - 1 &&
+		drawn.taken[n - 1].relid == relid)
+	{
+		drawn.taken[n - 1].last = number;
+		return;
+	}
+	if (drawn.ntaken == drawn.taken_space)
+	{
+		drawn.taken_space *= 2;
+		drawn.taken = repalloc_huge(drawn.taken,
+									sizeof(TakenRange) * drawn.taken_space);
+	}
+	memmove(&drawn.taken[n + 1], &drawn.taken[n],
+			sizeof(TakenRange) * (drawn.ntaken++ - n));
+	drawn.taken[n] = (TakenRange) {number, number, relid};
 }
 
 bool
@@ -184,16 +250,45 @@ provisional_refuse(Oid relid, const char *id)
 			 errhint("Leave the column out.")));
 }
 
+/* Of a partition the table that it is of. */
+static Oid
+whole_table(Oid relid)
+{
+	return get_rel_relispartition(relid) ?
+		llast_oid(get_partition_ancestors(relid)) : relid;
+}
+
+/*
+ * An id stands for one row: one that a trigger writes into two tables would
+ * come back from Salesforce for one of them only.
+ */
+static void
+check_taken(Oid relid, const char *id)
+{
+	Oid			taken = taken_by(number_of(id));
+
+	if (!OidIsValid(taken) || taken == whole_table(relid))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("id \"%s\" of table \"%s\" stands for a row of table \"%s\"",
+					id, relation_label(relid), relation_label(taken)),
+			 errhint("Leave the column out, and the row gets an id of its own.")));
+}
+
 /*
  * Whether a row with this id is being inserted for the first time.  One that an
  * UPDATE moves to another partition is inserted there once more.
  */
 static bool
-is_first_insert(const char *id)
+is_first_insert(Oid relid, const char *id)
 {
-	if (!provisional_is_new(id) || number_of(id) <= drawn.identified)
+	if (!provisional_is_new(id))
 		return false;
-	drawn.identified = number_of(id);
+	check_taken(relid, id);
+	if (OidIsValid(taken_by(number_of(id))))
+		return false;
+	remember_taken(number_of(id), whole_table(relid));
 	return true;
 }
 
@@ -289,7 +384,7 @@ sync_identify(PG_FUNCTION_ARGS)
 		row = set_column(row, desc, id, PointerGetDatum(draw_id()));
 	value = heap_getattr(row, id, desc, &null);
 	given = TextDatumGetCString(value);
-	first = is_first_insert(given);
+	first = is_first_insert(RelationGetRelid(trigger->tg_relation), given);
 	became = first ? NULL : known_id(given);
 	if (became != NULL)
 		refuse_replaced(RelationGetRelid(trigger->tg_relation), given, became);
@@ -322,7 +417,7 @@ provisional_go_on(Oid relid)
 	SqlScope	sql;
 	int64		id;
 	int64		local_id = 0;
-	char	   *table = relation_sql(relid);
+	char	   *table = relation_rows(relid);
 
 	sql_begin_on(&sql, relid);
 	(void) sql_run(&sql,

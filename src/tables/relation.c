@@ -64,6 +64,13 @@ relation_sql(Oid relid)
 }
 
 char *
+relation_rows(Oid relid)
+{
+	return psprintf("%s%s", get_rel_relkind(relid) == RELKIND_RELATION ?
+					"ONLY " : "", relation_sql(relid));
+}
+
+char *
 relation_label(Oid relid)
 {
 	RelationNames names = relation_names(relid);

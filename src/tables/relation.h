@@ -17,6 +17,10 @@
  * relation_sql: schema.table quoted for SQL.  relation_label: schema.table as
  * it is, for messages.  Both raise ERRCODE_UNDEFINED_TABLE when it is gone.
  *
+ * relation_rows: the same for SELECT, UPDATE and DELETE: partitions are parts of
+ * the table, but rows of tables that inherit from it otherwise are not
+ * Salesforce's.
+ *
  * relation_false_columns: for each of the columns (List of char *), whether it
  * is a boolean that is NOT NULL: it holds false for what Salesforce sends as
  * nothing.
@@ -27,6 +31,7 @@
  * all rows (in the caller's memory), that a query returned.
  */
 extern char *relation_sql(Oid relid);
+extern char *relation_rows(Oid relid);
 extern char *relation_label(Oid relid);
 extern Oid	relation_owner(Oid relid);
 extern bool *relation_false_columns(Oid relid, List *columns);

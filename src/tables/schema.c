@@ -25,6 +25,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/comment.h"
 #include "commands/defrem.h"
@@ -471,7 +472,7 @@ create_key_body(void *arg)
 static int64
 remove_duplicates(Oid relid)
 {
-	char	   *table = relation_sql(relid);
+	char	   *table = relation_rows(relid);
 	ApplyState	state;
 	int64		removed;
 
@@ -542,7 +543,7 @@ provide_key(Oid relid)
 static void
 renumber(Oid relid)
 {
-	char	   *table = relation_sql(relid);
+	char	   *table = relation_rows(relid);
 	ApplyState	state;
 
 	apply_begin(relid, &state);
@@ -561,7 +562,7 @@ has_unnumbered(Oid relid)
 {
 	return relation_number(psprintf("SELECT pg_catalog.count(*) FROM (SELECT FROM %s WHERE "
 									LOCAL_ID_COLUMN " IS NULL LIMIT 1) AS u",
-									relation_sql(relid))) > 0;
+									relation_rows(relid))) > 0;
 }
 
 static void
@@ -709,6 +710,23 @@ forces_row_security(Oid relid)
 	return forces;
 }
 
+/* Or a part of it. */
+static bool
+is_unlogged(Oid relid)
+{
+	List	   *tables = get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ?
+		find_all_inheritors(relid, AccessShareLock, NULL) :
+		list_make1_oid(relid);
+	ListCell   *lc;
+
+	foreach(lc, tables)
+	{
+		if (get_rel_persistence(lfirst_oid(lc)) == RELPERSISTENCE_UNLOGGED)
+			return true;
+	}
+	return false;
+}
+
 List *
 schema_differences(Oid relid, List *columns)
 {
@@ -736,6 +754,10 @@ schema_differences(Oid relid, List *columns)
 		differences = lappend(differences,
 							  psprintf("Row-level security is forced on its owner, who writes the rows: ALTER TABLE %s NO FORCE ROW LEVEL SECURITY.",
 									   relation_sql(relid)));
+	if (is_unlogged(relid))
+		differences = lappend(differences,
+							  psprintf("It is unlogged, and would be empty after a crash: ALTER TABLE %s SET LOGGED.",
+									   relation_sql(relid)));
 	owner_end(&state);
 	return differences;
 }
@@ -748,7 +770,7 @@ schema_has_records(Oid relid)
 
 	owner_begin(relation_owner(relid), &state);
 	has = relation_number(psprintf("SELECT pg_catalog.count(*) FROM (SELECT FROM %s"
-								   " LIMIT 1) AS r", relation_sql(relid))) > 0;
+								   " LIMIT 1) AS r", relation_rows(relid))) > 0;
 	owner_end(&state);
 	return has;
 }
@@ -761,7 +783,7 @@ schema_count_rows(Oid relid)
 
 	owner_begin(relation_owner(relid), &state);
 	rows = relation_number(psprintf("SELECT pg_catalog.count(*) FROM %s",
-									relation_sql(relid)));
+									relation_rows(relid)));
 	owner_end(&state);
 	return rows;
 }

@@ -30,7 +30,7 @@ stamps_differing(Oid relid, const char *stamp, List *found, List *stamps)
 							   psprintf("SELECT u.i FROM unnest($1, $2) AS u (i, s)"
 										" LEFT JOIN %s t ON t.id = u.i"
 										" WHERE t.%s IS DISTINCT FROM u.s::pg_catalog.timestamptz",
-										relation_sql(relid),
+										relation_rows(relid),
 										quote_identifier(stamp)),
 							   "TT", found, stamps));
 	sql_end(&sql);
@@ -53,7 +53,7 @@ stamps_column(Oid relid, const char *column, List *ids)
 										" LEFT JOIN %s t ON t.id = u.i"
 										" ORDER BY u.n",
 										quote_identifier(column),
-										relation_sql(relid)),
+										relation_rows(relid)),
 							   "T", ids));
 	sql_end(&sql);
 	return result;

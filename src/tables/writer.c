@@ -217,15 +217,25 @@ set_mark(bool by_copy)
 	applying_level = by_copy ? level : level + 1;
 }
 
-/* SET CONSTRAINTS ALL IMMEDIATE */
+/*
+ * SET CONSTRAINTS ALL IMMEDIATE.  Triggers that wait already fire here as whom
+ * they would have fired for at commit: not for the definer of a function that
+ * calls us, who may have more rights than whoever made them wait.
+ */
 void
 check_constraints_at_once(void)
 {
 	ConstraintsSetStmt *all = makeNode(ConstraintsSetStmt);
+	Oid			user;
+	int			sec_context;
 
 	all->constraints = NIL;
 	all->deferred = false;
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(GetOuterUserId(),
+						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
 	AfterTriggerSetState(all);
+	SetUserIdAndSecContext(user, sec_context);
 }
 
 void

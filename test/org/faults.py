@@ -10,6 +10,7 @@ import re
 import threading
 
 from errors import RecordError
+from mutation import mutate
 from wire import Breakage, FileBody, Response, encode_json
 
 MATCH_KEYS = {"method", "path", "body", "object", "kind", "username", "sub", "record", "op"}
@@ -17,7 +18,7 @@ FIRST = {"status", "reset", "hang", "apply_then", "record_error", "pass"}
 STATUS_KEYS = {"errorCode", "message", "error", "error_description", "body", "html", "headers"}
 SPOIL = {"delay", "hold", "truncate", "slow", "bad_json", "huge_json", "nul", "invalid_utf8",
          "repeat_locator", "locator", "drop_headers", "next_url", "page_size", "job_failed",
-         "replace", "headers", "close"}
+         "replace", "headers", "close", "mutate"}
 
 #: what Salesforce or its edge usually says with a status
 USUAL = {
@@ -241,7 +242,9 @@ def spoil_body(action, response):
         response.body = grow(response, int(action["huge_json"]))
     for pattern, text in action.get("replace", ()):
         response.body = re.sub(pattern.encode(), text.encode(), response.plain_body())
-    if {"bad_json", "huge_json", "replace"} & set(action):
+    if "mutate" in action:
+        response.body = mutate(action["mutate"], response.plain_body())
+    if {"bad_json", "huge_json", "replace", "mutate"} & set(action):
         # inside Composite too it is the spoilt body that counts
         response.data = None
 
