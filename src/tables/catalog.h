@@ -183,6 +183,8 @@ extern void catalog_add_fields(const SyncObject *object, List *fields);
 extern void catalog_changed(void);
 extern void catalog_column_kept(const SyncObject *object, AttrNumber attnum);
 extern bool catalog_column_taken(const SyncObject *object, AttrNumber attnum);
+extern bool catalog_external_id_left(const SyncObject *object,
+									 const char *field);
 extern void catalog_remove_field(const SyncObject *object, const char *field);
 
 /*

@@ -493,16 +493,17 @@ outbox_add(int64 seq, Oid relid, const char *id, char operation,
 
 int64
 attempt_begin(const char *server, const char *object, const char *verb,
-			  TimestampTz started)
+			  const char *external_id, TimestampTz started)
 {
 	SqlScope	sql;
 	int64		attempt;
 
 	sql_begin(&sql);
 	(void) sql_run(&sql,
-				   "INSERT INTO sync.attempt (server, object, verb, started)"
-				   " VALUES ($1, $2, $3, $4) RETURNING attempt",
-				   "nttL", server, object, verb, started);
+				   "INSERT INTO sync.attempt (server, object, verb, external_id,"
+				   " started) VALUES ($1, $2, $3, $4, $5) RETURNING attempt",
+				   "ntttL", server, object, verb,
+				   strcmp(verb, "upsert") == 0 ? external_id : NULL, started);
 	attempt = sql_int(&sql, 0, 1);
 	sql_end(&sql);
 	return attempt;
@@ -539,7 +540,7 @@ attempts_open(const char *server)
 	sql_begin(&sql);
 	n = sql_run(&sql,
 				"SELECT attempt, object, verb, started, sent, in_doubt, job,"
-				" may_run"
+				" may_run, external_id"
 				" FROM sync.attempt WHERE server = $1 ORDER BY attempt",
 				"n", server);
 	MemoryContextSwitchTo(sql.caller);
@@ -555,6 +556,7 @@ attempts_open(const char *server)
 		attempt->in_doubt = sql_time(&sql, i, 6);
 		attempt->job = sql_text(&sql, i, 7);
 		attempt->may_run = sql_bool(&sql, i, 8);
+		attempt->external_id = sql_text(&sql, i, 9);
 		attempts = lappend(attempts, attempt);
 	}
 	sql_end(&sql);
