@@ -27,6 +27,7 @@ OBJS = \
 	src/fdw.o \
 	src/login.o \
 	src/step.o \
+	src/heed.o \
 	src/mapping.o \
 	src/push.o \
 	src/push_rows.o \

@@ -185,6 +185,7 @@ CREATE TABLE sync.attempt (
         REFERENCES sync.server ON UPDATE CASCADE ON DELETE CASCADE,
     object   text NOT NULL,
     verb     text NOT NULL,          -- create, update, upsert, delete
+    external_id text,                -- field of an upsert
     started  timestamptz NOT NULL,   -- by the org's clock
     sent     timestamptz NOT NULL DEFAULT clock_timestamp(),
     in_doubt timestamptz,            -- no answer came: since when

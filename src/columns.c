@@ -23,6 +23,7 @@
 #include "columns.h"
 #include "compat.h"
 #include "mapping.h"
+#include "step.h"
 #include "tables/schema.h"
 #include "tables/sql.h"
 #include "wake.h"
@@ -66,6 +67,18 @@ is_needed(const SyncObject *object, const char *field)
 		strcmp(field, object->stamp_field) == 0;
 }
 
+void
+columns_forget_external_id(const SyncObject *object, const char *field)
+{
+	if (!catalog_external_id_left(object, field))
+		return;
+	ereport(step_in_worker ? LOG : NOTICE,
+			(errmsg("new rows of %s are created without external id, since field \"%s\" is no longer synced",
+					object->object, field),
+			 errhint("When it is synced again, SELECT sync.set('%s', '%s', 'external_id', '%s').",
+					 object->server, object->object, field)));
+}
+
 static void
 leave_out(SyncObject *object, const char *field, const char *column)
 {
@@ -86,6 +99,7 @@ leave_out(SyncObject *object, const char *field, const char *column)
 			(errmsg("field \"%s\" of %s is no longer synced, since column \"%s\" was dropped",
 					field, object->object, column),
 			 errhint("Add the column again, and it is filled.")));
+	columns_forget_external_id(object, field);
 }
 
 /*

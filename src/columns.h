@@ -32,4 +32,8 @@ extern List *columns_differences(const SyncObject *object, List *fields);
 extern char *columns_faults(const SyncObject *object, List *fields);
 extern void columns_refuse(const SyncObject *object, const char *faults);
 
+/* In a step: a field is no longer synced; creates may have gone by it. */
+extern void columns_forget_external_id(const SyncObject *object,
+									   const char *field);
+
 #endif							/* SYNC_COLUMNS_H */

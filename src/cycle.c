@@ -27,6 +27,7 @@
 #include "copy.h"
 #include "cycle.h"
 #include "evolve.h"
+#include "heed.h"
 #include "pull.h"
 #include "step.h"
 #include "tables/altered.h"
@@ -324,6 +325,18 @@ log_step(Step *step, const char *outcome)
 					  c, outcome);
 }
 
+/* It was given up for an administrator: a failure of nothing. */
+static void
+log_left(Step *step)
+{
+	if (step->log_seq == 0)
+		return;
+	step->counts.calls = cycle_calls(step->cycle->org) - step->calls_before;
+	step_begin();
+	log_step(step, "interrupted");
+	step_end();
+}
+
 /*
  * Runs a step; an error is recorded against the object and goes no further,
  * unless it concerns the whole org.  Returns whether it went well.
@@ -362,10 +375,15 @@ run_step(Step *step, void (*do_step) (Step *step))
 
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
-		if (is_interrupt(error))
+		if (is_interrupt(error) && !heed_has_left(error))
 			PG_RE_THROW();
 		FlushErrorState();
 		step_abort();
+		if (heed_has_left(error))
+		{
+			log_left(step);
+			ReThrowError(error);
+		}
 		step->counts.calls = cycle_calls(org) - step->calls_before;
 		step->log_idle = true;
 		step_begin();
@@ -1016,6 +1034,7 @@ cycle_copy(Cycle *cycle, const char *name)
 		!lock_object(cycle, object))
 		return true;
 	relid = object->relid;
+	heed_copy(relid);
 	PG_TRY();
 	{
 		/* It may have been finished by whoever had the lock before. */
@@ -1036,6 +1055,7 @@ cycle_copy(Cycle *cycle, const char *name)
 	}
 	PG_FINALLY();
 	{
+		heed_copy(InvalidOid);
 		step_unlock(LOCK_OBJECT, relid);
 	}
 	PG_END_TRY();

@@ -17,6 +17,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "columns.h"
 #include "evolve.h"
 #include "mapping.h"
 #include "salesforce/query.h"
@@ -188,6 +189,7 @@ forget_fields(SyncObject *object, List *before, List *after, bool keeps)
 				catalog_column_kept(object, get_attnum(object->relid,
 													   field->attname));
 			catalog_remove_field(object, field->field);
+			columns_forget_external_id(object, field->field);
 			gone++;
 		}
 	}

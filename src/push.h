@@ -45,6 +45,9 @@ typedef struct PushRow
 								 * others, to be sent afterwards */
 	List	   *lost;			/* fields that the org no longer has */
 	bool		guessed;		/* whether and what was sent is not known */
+	NetField   *key;			/* of those the one that an upsert goes by, sent
+								 * all the same when it is repeated; or NULL */
+	const char *key_name;
 } PushRow;
 
 typedef struct Push
@@ -151,9 +154,12 @@ extern void push_note_recovery(Push *push, PushObject *target);
 extern bool push_same_value(const NetField *net, const char *json,
 							const char *theirs);
 
-/* push_send.c: rows in calls.  push_repeat: those of an attempt, again. */
+/*
+ * push_send.c: rows in calls.  push_repeat: those of an upsert, again; returns
+ * those of which nothing is known yet.
+ */
 extern void push_send(Push *push, List *rows);
-extern void push_repeat(Push *push, PushObject *target, WriteVerb verb,
-						List *rows, int64 attempt);
+extern List *push_repeat(Push *push, PushObject *target, List *rows,
+						 const OutboxAttempt *attempt);
 
 #endif							/* SYNC_PUSH_H */

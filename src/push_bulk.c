@@ -344,7 +344,8 @@ run_job(Push *push, PushObject *target, WriteVerb verb, List *rows,
 	seqs = push_numbers(in, &n);
 	step_begin();
 	attempt = attempt_begin(push->server, target->object->object,
-							verb_names[verb], api_now(push->org->api));
+							verb_names[verb], target->object->external_id,
+							api_now(push->org->api));
 	attempt_has_job(attempt, ingest->id);
 	outbox_sent(seqs, n, attempt);
 	step_end();
@@ -380,6 +381,19 @@ nothing_was_done(const IngestJob *ingest)
 		(ingest->aborted && ingest->processed == 0);
 }
 
+/* What a job that is forgotten may have done is no harm if it is done twice. */
+static bool
+may_go_again(const PushObject *target, const OutboxAttempt *attempt,
+			 WriteVerb verb)
+{
+	const char *present = target->object->external_id;
+
+	if (verb == WRITE_UPSERT)
+		return present != NULL && attempt->external_id != NULL &&
+			strcmp(present, attempt->external_id) == 0;
+	return verb != WRITE_CREATE;
+}
+
 /*
  * A job of which only the id is known.
  */
@@ -400,7 +414,7 @@ push_finish_job(Push *push, PushObject *target, const OutboxAttempt *attempt,
 			verb = (WriteVerb) i;
 	}
 	ingest_poll(push->org->api, ingest);
-	if (ingest->state == INGEST_GONE && verb == WRITE_CREATE)
+	if (ingest->state == INGEST_GONE && !may_go_again(target, attempt, verb))
 		return JOB_UNKNOWN;
 	if (ingest->state == INGEST_RUNNING ||
 		(ingest->state == INGEST_OPEN &&

@@ -16,7 +16,8 @@
  * their choice of what is exactly theirs.
  *
  * An upsert by an external id is sent again, alone, as it was: what was changed
- * here since, a delete above all, concerns the record that it has made.
+ * here since, a delete above all, concerns the record that it has made.  The field
+ * is recorded with the attempt, for it may be unset or dropped meanwhile.
  *
  * A Bulk job is found by its recorded id.
  *
@@ -464,20 +465,82 @@ look_up(Push *push, PushObject *target, const OutboxAttempt *attempt,
 	return settled ? DOUBT_SETTLED : DOUBT_OPEN;
 }
 
-static Doubt
-send_again(Push *push, PushObject *target, const OutboxAttempt *attempt,
-		   List *rows)
+static NetField *
+lost_field(const PushRow *row, const char *column)
 {
+	ListCell   *lc;
+
+	foreach(lc, row->lost)
+	{
+		NetField   *net = (NetField *) lfirst(lc);
+
+		if (strcmp(net->column, column) == 0)
+			return net;
+	}
+	return NULL;
+}
+
+/*
+ * An upsert goes by the field that it went by, whatever external_id says now,
+ * and though its column may have been dropped: what it would make without is
+ * another record.  False if there is no value of it.
+ */
+static bool
+find_keys(const OutboxAttempt *attempt, List *rows)
+{
+	char	   *column;
+	ListCell   *lc;
+
+	if (attempt->external_id == NULL ||
+		list_length(rows) > COLLECTION_MAX_RECORDS)
+		return false;
+	column = mapping_lower(attempt->external_id);
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+		NetField   *net = fold_field(row->change, column);
+
+		if (net == NULL)
+		{
+			net = row->key = lost_field(row, column);
+			row->key_name = attempt->external_id;
+		}
+		if (net == NULL || net->raw == NULL)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * False for those rows (*rows) for which that is no way: the field is gone from
+ * the org, say.  Their records are looked for as those of a create are.
+ */
+static bool
+send_again(Push *push, PushObject *target, const OutboxAttempt *attempt,
+		   List **rows, Doubt *doubt)
+{
+	ListCell   *lc;
+
+	if (strcmp(attempt->verb, "upsert") != 0 ||
+		target->object->direction == DIRECTION_FROM ||
+		!find_keys(attempt, *rows))
+		return false;
+	*doubt = DOUBT_LATER;
 	if (!push_lock(target))
-		return DOUBT_LATER;
-	push_repeat(push, target, WRITE_UPSERT, rows, attempt->attempt);
-	return DOUBT_SETTLED;
+		return true;
+	*doubt = DOUBT_SETTLED;
+	*rows = push_repeat(push, target, *rows, attempt);
+	foreach(lc, *rows)
+		memset(&((PushRow *) lfirst(lc))->record, 0, sizeof(WriteRecord));
+	return *rows == NIL;
 }
 
 static Doubt
 settle(Push *push, PushObject *target, const OutboxAttempt *attempt,
 	   List *rows, bool exactly)
 {
+	Doubt		doubt;
+
 	if (attempt->job)
 	{
 		JobEnd		end = push_finish_job(push, target, attempt, rows);
@@ -485,9 +548,8 @@ settle(Push *push, PushObject *target, const OutboxAttempt *attempt,
 		if (end != JOB_UNKNOWN)
 			return end == JOB_SETTLED ? DOUBT_SETTLED : DOUBT_LATER;
 	}
-	if (strcmp(attempt->verb, "upsert") == 0 &&
-		target->object->direction != DIRECTION_FROM)
-		return send_again(push, target, attempt, rows);
+	if (send_again(push, target, attempt, &rows, &doubt))
+		return doubt;
 	return look_up(push, target, attempt, rows, exactly);
 }
 
@@ -523,6 +585,8 @@ settle_guarded(Push *push, PushObject *target, const OutboxAttempt *attempt,
 		step_begin();
 		push_note_failure(push, target, error);
 		step_end();
+		if (push->org->api->error.refusal == API_SCHEMA && !push->evolved)
+			push_evolve(push, target->object);
 	}
 	PG_END_TRY();
 	return doubt;

@@ -60,7 +60,7 @@ fill_record(PushRow *row)
 	if (row->change->operation == NET_DELETE)
 		return;
 	record->fields = palloc0(sizeof(WriteField) *
-							 Max(list_length(row->change->fields), 1));
+							 (list_length(row->change->fields) + 1));
 	foreach(lc, row->change->fields)
 	{
 		NetField   *net = (NetField *) lfirst(lc);
@@ -71,6 +71,12 @@ fill_record(PushRow *row)
 		record->fields[record->nfields].bare = net->bare;
 		record->nfields++;
 	}
+	if (row->key == NULL)
+		return;
+	record->fields[record->nfields].name = row->key_name;
+	record->fields[record->nfields].value = row->key->raw;
+	record->fields[record->nfields].bare = row->key->bare;
+	record->nfields++;
 }
 
 static int
@@ -250,6 +256,7 @@ record_attempts(Push *push, List *calls)
 		call->attempt = attempt_begin(push->server,
 									  call->target->object->object,
 									  call->verb == WRITE_CREATE ? "create" : "upsert",
+									  call->call.external_id,
 									  api_now(push->org->api));
 		outbox_sent(seqs, n, call->attempt);
 	}
@@ -422,20 +429,52 @@ send_calls(Push *push, List *calls)
 	}
 }
 
-/* Sends the rows of an attempt again. */
-void
-push_repeat(Push *push, PushObject *target, WriteVerb verb, List *rows,
-			int64 attempt)
+/*
+ * Sends the rows of an upsert again, as it was.  A refusal says nothing of what
+ * the first one did: those rows are returned, and stay in the attempt.
+ */
+List *
+push_repeat(Push *push, PushObject *target, List *rows,
+			const OutboxAttempt *attempt)
 {
 	PushCall	call = {0};
+	ApiRefusal	refusal;
+	bool		refused = false;
+	List	   *done = NIL;
+	ListCell   *lc;
 
-	call.verb = verb;
+	call.verb = WRITE_UPSERT;
 	call.target = target;
 	call.rows = rows;
-	call.attempt = attempt;
+	call.attempt = attempt->attempt;
 	prepare_call(push, &call);
+	call.call.external_id = attempt->external_id;
 	collections_write(push->org->api, &call.call, 1);
-	(void) finish_call(push, &call);
+	refusal = call.call.refusal.refusal;
+	if (call.call.refused && (refusal == API_LIMIT || refusal == API_LOGIN))
+	{
+		api_take_error(push->org->api, &call.call.refusal);
+		api_raise(push->org->api, "could not send changes to Salesforce");
+	}
+	if (call.call.refused)
+		return rows;
+	foreach(lc, rows)
+	{
+		const WriteRecord *record = &((PushRow *) lfirst(lc))->record;
+
+		refused |= record->answered && !record->success;
+		if (record->answered && record->success)
+			done = lappend(done, lfirst(lc));
+	}
+	if (!refused)
+	{
+		(void) finish_call(push, &call);
+		return NIL;
+	}
+	step_begin();
+	push_note_outcomes(push, done, 0);
+	step_end();
+	return list_difference_ptr(rows, done);
 }
 
 /* The rows of the first one's verb and object; the others stay in *rows. */

@@ -45,6 +45,7 @@
 #include "copy.h"
 #include "cycle.h"
 #include "evolve.h"
+#include "heed.h"
 #include "login.h"
 #include "pull.h"
 #include "push.h"
@@ -274,11 +275,12 @@ record_caught(const SyncServer *server, Org *org, MemoryContext caller)
 
 	MemoryContextSwitchTo(caller);
 	error = CopyErrorData();
-	EmitErrorReport();
+	if (!heed_has_left(error))
+		EmitErrorReport();
 	FlushErrorState();
 	step_abort();
 	/* Somebody has a row of ours locked: the org has nothing to do with it. */
-	if (!is_contention(error))
+	if (!is_contention(error) && !heed_has_left(error))
 		cycle_failed(server->name, NULL, "cycle", server->failures, error,
 					 org);
 	if (org)
@@ -415,6 +417,8 @@ keep_copying(ServerWorker *w)
 	ListCell   *lc;
 
 	forget_ended_copiers(w);
+	if (w->server->paused || !w->server->running)
+		return 0;
 	step_begin();
 	objects = catalog_objects(w->server->name);
 	step_end();
@@ -820,6 +824,7 @@ serve(Oid serverid)
 	if (!take_over(serverid))
 		return;
 	worker.serverid = serverid;
+	heed_server(serverid);
 	worker.org_context = AllocSetContextCreate(TopMemoryContext, "sync org",
 											   ALLOCSET_SMALL_SIZES);
 	turn = AllocSetContextCreate(TopMemoryContext, "sync turn",
@@ -867,8 +872,9 @@ copy_once(const WorkerArgs *args)
 	step_begin();
 	server = catalog_server_by_oid(args->serverid);
 	step_end();
-	if (server == NULL || server->paused)
+	if (server == NULL || server->paused || !server->running)
 		return;
+	heed_server(args->serverid);
 	/* If it ended at once, the worker would start the next one. */
 	cycle.wait = true;
 	PG_TRY();

@@ -25,6 +25,9 @@
 #define FIRST_POLL 200
 #define LAST_POLL 10000
 
+/* Somebody may want the waiting to end (http_heed). */
+#define MAX_NAP 1000
+
 struct BulkPage
 {
 	RowSource	source;			/* first: what COPY reads from */
@@ -188,9 +191,10 @@ bulk_pause(long *ms)
 	{
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 left, named_wait_event("SyncBulkJob", &wait_event));
+						 Min(left, MAX_NAP), named_wait_event("SyncBulkJob", &wait_event));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
+		http_heed_now(true);
 		/* The clock may be set meanwhile: never wait longer than before. */
 		left = Min(left, (until - GetCurrentTimestamp()) / 1000);
 	}

@@ -73,6 +73,12 @@
 /* Longest wait without looking at the clock again, ms. */
 #define MAX_WAIT		1000
 
+/* How often it is looked whether to go on waiting, in microseconds. */
+#define HEED_EVERY		INT64CONST(1000000)
+
+/* Nothing came for so long, in microseconds. */
+#define IDLE_TIME		INT64CONST(500000)
+
 StaticAssertDecl(ANSWER_WINDOW >= CURL_MAX_WRITE_SIZE,
 				 "a piece must fit into an empty window");
 
@@ -539,6 +545,41 @@ wait_time(const HttpClient *client, int64 deadline)
 	return until <= now ? 0 : (long) ((until - now + 999) / 1000);
 }
 
+void		(*http_heed) (bool idle) = NULL;
+
+void
+http_heed_now(bool idle)
+{
+	static int64 heeded_at = 0;
+	int64		now = clock_us();
+
+	if (http_heed == NULL || now < heeded_at + HEED_EVERY)
+		return;
+	heeded_at = now;
+	http_heed(idle);
+}
+
+/*
+ * What becomes of a write would not be known if it was left.  So this comes
+ * before a wait: after one, its answer may be there and not taken yet.
+ */
+static void
+client_heed(HttpClient *client)
+{
+	int64		moved_at = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &client->streams)
+	{
+		HttpStream *stream = dlist_container(HttpStream, node, iter.cur);
+
+		if (stream->once && !stream->done)
+			return;
+		moved_at = Max(moved_at, stream->moved_at);
+	}
+	http_heed_now(moved_at < clock_us() - IDLE_TIME);
+}
+
 /*
  * One turn: waits for a socket, the timer, the latch or the deadline, and lets
  * libcurl do what there is to do.
@@ -552,6 +593,7 @@ client_turn(HttpClient *client, int64 deadline)
 	int			i;
 
 	CHECK_FOR_INTERRUPTS();
+	client_heed(client);
 	prepare_waitset(client);
 	n = WaitEventSetWait(client->waitset, wait_time(client, deadline), events,
 						 lengthof(events),

@@ -83,6 +83,15 @@ typedef struct HttpResult
  * copies between minread and maxread bytes, fewer than minread only at the
  * end.  A stream is closed with its memory context at the latest.
  */
+/*
+ * Called about once a second while an answer is waited for, idle: nothing came
+ * meanwhile.  It may raise an error to end the waiting.  Not while a request is
+ * under way that must not reach the server twice (once).  http_heed_now: for
+ * other waits for the org.
+ */
+extern void (*http_heed) (bool idle);
+extern void http_heed_now(bool idle);
+
 extern HttpClient *http_create(const HttpOptions *options);
 extern HttpAnswer *http_request(HttpClient *client, const HttpRequest *request);
 extern void http_request_many(HttpClient *client, const HttpRequest *requests,

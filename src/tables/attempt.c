@@ -111,7 +111,8 @@ is_interrupt(const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_QUERY_CANCELED &&
 		error->funcname != NULL &&
-		strcmp(error->funcname, "ProcessInterrupts") == 0;
+		(strcmp(error->funcname, "ProcessInterrupts") == 0 ||
+		 strcmp(error->funcname, "heed_leave") == 0);
 }
 
 bool

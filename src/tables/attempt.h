@@ -25,8 +25,8 @@
  * resolved at our cost, a serialization failure: nothing is wrong, and the same
  * may go well in a moment.
  *
- * is_interrupt: a cancel, which is no failure of what was going on.  Triggers can
- * raise its SQLSTATE, too; a shutdown is not an error that could be caught.
+ * is_interrupt: a cancel (or heed.c), which is no failure of what was going on.
+ * Triggers can raise its SQLSTATE, too; a shutdown is not an error that could be caught.
  *
  * bisect: applies the items from first to before last, all at once if it goes
  * so, otherwise in halves of halves, until each item that fails stands alone;

@@ -605,6 +605,21 @@ catalog_object_table(void)
 	return get_relname_relid("object", get_namespace_oid("sync", false));
 }
 
+/* Whether creates were upserts by this field; they no longer are. */
+bool
+catalog_external_id_left(const SyncObject *object, const char *field)
+{
+	SqlScope	sql;
+	bool		was;
+
+	sql_begin(&sql);
+	was = sql_run(&sql, "UPDATE sync.object SET external_id = NULL"
+				  " WHERE server = $1 AND object = $2 AND external_id = $3",
+				  "ntt", object->server, object->object, field) > 0;
+	sql_end(&sql);
+	return was;
+}
+
 void
 catalog_remove_field(const SyncObject *object, const char *field)
 {

@@ -189,6 +189,8 @@ extern void catalog_changed(void);
 extern Oid	catalog_object_table(void);
 extern void catalog_column_kept(const SyncObject *object, AttrNumber attnum);
 extern bool catalog_column_taken(const SyncObject *object, AttrNumber attnum);
+extern bool catalog_external_id_left(const SyncObject *object,
+									 const char *field);
 extern void catalog_remove_field(const SyncObject *object, const char *field);
 
 /*

@@ -463,12 +463,12 @@ outbox_set_all_aside(const SyncObject *object, const char *code,
 /*
  * All changes of a row that was made, for any of them may have gone out with it,
  * and the part that they are in: so that one answer of the org can hold what is
- * looked for, an attempt has 1,000 rows.
+ * looked for, and an upsert be repeated in one call, an attempt has 200 rows.
  */
 #define DOUBTED \
 	"SELECT c.seq, o.object, o.external_id, c.captured," \
 	" (pg_catalog.dense_rank() OVER (PARTITION BY o.object ORDER BY i.seq)" \
-	" - 1) / 1000 AS part" \
+	" - 1) / 200 AS part" \
 	" FROM sync.object o JOIN sync.change i ON i.relation = o.relation" \
 	" JOIN sync.change c ON c.relation = i.relation AND c.id = i.id" \
 	" AND c.seq >= i.seq AND c.operation <> 'D' AND c.attempt IS NULL" \
@@ -480,10 +480,10 @@ outbox_doubt_creates(const char *server)
 {
 	RUN("WITH doubted AS MATERIALIZED (" DOUBTED "), attempts AS ("
 		"INSERT INTO sync.attempt"
-		" (server, object, verb, started, in_doubt, guessed)"
+		" (server, object, verb, started, in_doubt, guessed, external_id)"
 		" SELECT $1, object, CASE WHEN external_id IS NULL THEN 'create'"
 		" ELSE 'upsert' END, min(captured) - pg_catalog.interval '1 hour',"
-		" pg_catalog.now(), true"
+		" pg_catalog.now(), true, external_id"
 		" FROM doubted GROUP BY object, external_id, part ORDER BY object, part"
 		" RETURNING attempt, object), numbered AS ("
 		"SELECT attempt, object, pg_catalog.row_number()"
@@ -549,16 +549,17 @@ outbox_add(int64 seq, Oid relid, const char *id, char operation,
 
 int64
 attempt_begin(const char *server, const char *object, const char *verb,
-			  TimestampTz started)
+			  const char *external_id, TimestampTz started)
 {
 	SqlScope	sql;
 	int64		attempt;
 
 	sql_begin(&sql);
 	(void) sql_run(&sql,
-				   "INSERT INTO sync.attempt (server, object, verb, started)"
-				   " VALUES ($1, $2, $3, $4) RETURNING attempt",
-				   "nttL", server, object, verb, started);
+				   "INSERT INTO sync.attempt (server, object, verb, external_id,"
+				   " started) VALUES ($1, $2, $3, $4, $5) RETURNING attempt",
+				   "ntttL", server, object, verb,
+				   strcmp(verb, "upsert") == 0 ? external_id : NULL, started);
 	attempt = sql_int(&sql, 0, 1);
 	sql_end(&sql);
 	return attempt;
@@ -595,7 +596,7 @@ attempts_open(const char *server)
 	sql_begin(&sql);
 	n = sql_run(&sql,
 				"SELECT attempt, object, verb, started, sent, in_doubt, job,"
-				" may_run, guessed"
+				" may_run, guessed, external_id"
 				" FROM sync.attempt WHERE server = $1 ORDER BY attempt",
 				"n", server);
 	MemoryContextSwitchTo(sql.caller);
@@ -612,6 +613,7 @@ attempts_open(const char *server)
 		attempt->job = sql_text(&sql, i, 7);
 		attempt->may_run = sql_bool(&sql, i, 8);
 		attempt->guessed = sql_bool(&sql, i, 9);
+		attempt->external_id = sql_text(&sql, i, 10);
 		attempts = lappend(attempts, attempt);
 	}
 	sql_end(&sql);

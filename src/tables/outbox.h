@@ -120,10 +120,12 @@ typedef struct OutboxAttempt
 								 * may still be running there */
 	bool		guessed;		/* by outbox_doubt_creates */
 	char	   *job;			/* or NULL */
+	char	   *external_id;	/* field that an upsert went by; or NULL */
 } OutboxAttempt;
 
 extern int64 attempt_begin(const char *server, const char *object,
-						   const char *verb, TimestampTz started);
+						   const char *verb, const char *external_id,
+						   TimestampTz started);
 extern void attempt_has_job(int64 attempt, const char *job);
 extern void attempt_in_doubt(int64 attempt, bool may_run);
 extern void attempt_end(int64 attempt);
