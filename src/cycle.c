@@ -110,6 +110,13 @@ failure_code(const ErrorData *error, Org *org)
 	return unpack_sql_state(error->sqlerrcode);
 }
 
+/* Whether the org's side raised it, whatever its SQLSTATE (origin.h). */
+static bool
+is_of_org(const ErrorData *error)
+{
+	return error->domain != NULL && strcmp(error->domain, ORG_DOMAIN) == 0;
+}
+
 /* What to do next, for an error of the org or of an object. */
 typedef struct Failure
 {
@@ -133,6 +140,23 @@ record_failure(void *arg)
 					f->hint, NIL);
 	if (f->first)
 		catalog_notify("failure", f->server, name, catalog_code(f->code));
+}
+
+static void
+distrust(void *arg)
+{
+	org_distrust((Org *) arg);
+}
+
+/*
+ * No answer, or none of the API, twice: the instance may have moved, which only
+ * a login tells (Salesforce: My Domain, org migration).
+ */
+static bool
+may_have_moved(const ErrorData *error, int failures)
+{
+	return failures > 0 && is_of_org(error) &&
+		error->sqlerrcode == ERRCODE_CONNECTION_FAILURE;
 }
 
 static void
@@ -233,6 +257,12 @@ cycle_failed(const char *server, const SyncObject *object,
 	message, error->hint, retry, failures == 0};
 	record_tolerantly(record_failure, failure);
 	record_tolerantly(record_retry, failure);
+	if (org && step_in_worker && may_have_moved(error, failures))
+	{
+		step_begin();
+		(void) attempt_contended(distrust, org);
+		step_end();
+	}
 }
 
 static void
@@ -258,13 +288,6 @@ cycle_note_push_failure(const char *server, const SyncObject *object,
 					  (Failure) {server, object, "push",
 								 unpack_sql_state(error->sqlerrcode), message,
 								 error->hint, 0, false});
-}
-
-/* Whether the org's side raised it, whatever its SQLSTATE (origin.h). */
-static bool
-is_of_org(const ErrorData *error)
-{
-	return error->domain != NULL && strcmp(error->domain, ORG_DOMAIN) == 0;
 }
 
 /*

@@ -459,6 +459,19 @@ org_open_any(const char *server)
 }
 
 void
+org_distrust(const Org *org)
+{
+	SqlScope	sql;
+
+	sql_begin(&sql);
+	(void) sql_run(&sql,
+				   "UPDATE sync.session SET credentials = ''"
+				   " WHERE serverid = $1 AND access_token = $2",
+				   "ot", org->server->serverid, org->api->access_token);
+	sql_end(&sql);
+}
+
+void
 org_close(Org *org)
 {
 	MemoryContextDelete(org->context);

@@ -42,6 +42,12 @@ extern Org *org_open_any(const char *server);
 extern void org_close(Org *org);
 extern bool org_is_current(const Org *org);
 
+/*
+ * org_distrust: the stored session is not used any more; the next org_open logs
+ * in, and learns where the instance is by now.
+ */
+extern void org_distrust(const Org *org);
+
 /* What a worker started for a login does: log in unless somebody has. */
 extern void login_run(Oid serverid, int64 seen_generation);
 

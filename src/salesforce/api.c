@@ -104,6 +104,8 @@ refusal_by_status(int status, bool has_code)
 		case 405:
 			return API_UNSUPPORTED;
 		case 404:
+			/* Of the API it has a code; a page that says so is another host's. */
+			return has_code ? API_REQUEST : API_TRANSIENT;
 		case 409:
 		case 410:
 		case 412:
@@ -473,27 +475,39 @@ note_answer(SalesforceApi *api, const HttpAnswer *answer)
 	}
 }
 
-/* Redirects are not followed, so they are not what was asked for either. */
+/*
+ * Redirects are not followed, so they are not what was asked for either, nor is
+ * a part of it (206), or a choice (300).
+ */
 static bool
 is_refusal(int status)
 {
-	return status >= 400 ||
-		(status >= 301 && status <= 308 && status != 304);
+	return status >= 300 ? status != 304 : status > 204;
 }
 
 /*
- * A 401 that a new login may cure.  Two kinds carry the same code and come
- * again after each login: they must not be answered by one.
+ * A 401 that a new login may cure, whatever comes with it: JSON, XML, HTML or
+ * nothing.  Two kinds come again after each login, for it is the user who is
+ * refused: they must not be answered by one.
  */
 static bool
-session_has_ended(const SalesforceApi *api)
+session_has_ended(const ApiError *error)
 {
-	const ApiError *error = &api->error;
-
 	return error->status == 401 &&
-		strcmp(error->code, "INVALID_SESSION_ID") == 0 &&
 		strstr(error->message, "not valid for use with the REST API") == NULL &&
 		strstr(error->message, "Connected app is not attached to Agent") == NULL;
+}
+
+/*
+ * A 401 that stands though a login was made, or could not be made just now: a
+ * token that is not known everywhere yet, a locator of another session.  That
+ * passes, and next time there is another login.
+ */
+static void
+note_lasting_401(SalesforceApi *api)
+{
+	if (session_has_ended(&api->error))
+		api->error.refusal = API_TRANSIENT;
 }
 
 bool
@@ -510,7 +524,7 @@ api_renew_session(SalesforceApi *api)
 static bool
 log_in_again(SalesforceApi *api)
 {
-	return session_has_ended(api) && api_renew_session(api);
+	return session_has_ended(&api->error) && api_renew_session(api);
 }
 
 /* No answer at all: says so in api->error, and lets the error go on. */
@@ -586,6 +600,8 @@ try_call(SalesforceApi *api, const ApiCall *call)
 
 	if (is_refusal(answer->status) && log_in_again(api))
 		answer = send_call(api, call);
+	if (is_refusal(answer->status))
+		note_lasting_401(api);
 	return answer;
 }
 
@@ -678,7 +694,9 @@ take_result(SalesforceApi *api, ApiCall *call, const HttpResult *result)
 	call->fate = API_REFUSED;
 	call->error = api->error;
 	call->error.message = pstrdup(api->error.message);
-	call->session_ended = session_has_ended(api);
+	call->session_ended = session_has_ended(&api->error);
+	note_lasting_401(api);
+	call->error.refusal = api->error.refusal;
 }
 
 void
@@ -756,7 +774,10 @@ api_open(SalesforceApi *api, ApiKind kind, const char *path, List *headers)
 	if (stream == NULL && log_in_again(api))
 		stream = open_once(api, &call);
 	if (stream == NULL)
+	{
+		note_lasting_401(api);
 		raise_call(api, "GET", path);
+	}
 	return stream;
 }
 

@@ -82,6 +82,7 @@ is_transient(int status, const char *error)
 	return status >= 500 || status == 420 || status == 429 ||
 		strcmp(error, "rate_limit_exceeded") == 0 ||
 		strcmp(error, "server_error") == 0 ||
+		strcmp(error, "unknown_error") == 0 ||
 		strcmp(error, "temporarily_unavailable") == 0;
 }
 

@@ -14,6 +14,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -86,10 +87,24 @@ begin_as(SqlScope *scope, Oid user, int restriction)
 		elog(ERROR, "SPI_connect failed");
 }
 
+/*
+ * Foreign keys between our own tables cascade also in a session that replicates
+ * (session_replication_role), whose DDL our event triggers follow.
+ */
+static void
+be_origin(void)
+{
+	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_ORIGIN)
+		(void) set_config_option("session_replication_role", "origin",
+								 PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
+}
+
 void
 sql_begin(SqlScope *scope)
 {
 	begin_as(scope, extension_owner(), SECURITY_LOCAL_USERID_CHANGE);
+	be_origin();
 }
 
 void

@@ -121,8 +121,8 @@ sql($node, q{CREATE OR REPLACE FUNCTION public.unlock() RETURNS trigger LANGUAGE
         PERFORM pg_advisory_unlock_all();
         RAISE division_by_zero;
     END $$});
-sql($node, q{ALTER TABLE acme.lead DISABLE TRIGGER unlock; INSERT INTO acme.lead (lastname, company) VALUES ('Fails', 'x');
-    ALTER TABLE acme.lead ENABLE TRIGGER unlock});
+sql($node, q{BEGIN; ALTER TABLE acme.lead DISABLE TRIGGER unlock; INSERT INTO acme.lead (lastname, company) VALUES ('Fails', 'x');
+    ALTER TABLE acme.lead ENABLE TRIGGER unlock; COMMIT});
 wait_for($node, q{SELECT count(*) > 0 FROM sync.failures}, 'also where the trigger fails');
 sql($node, q{DROP TRIGGER unlock ON acme.lead});
 wait_for($node, qq{SELECT ($locks) = 1}, 'the worker holds its lock');
