@@ -778,7 +778,8 @@ ask(Cycle *cycle, List *pulls, Question *questions, int n)
 static bool
 is_immediate(const Cycle *cycle, const Pull *pull)
 {
-	return cycle->now || pull->object->failures > 0 ||
+	return cycle->now || cycle->after_failure ||
+		pull->object->failures > 0 ||
 		pull->object->has_failures;
 }
 

@@ -23,6 +23,7 @@ typedef struct Cycle
 								 * passing them over */
 	bool		full;			/* all objects are due, not only those with an
 								 * interval of their own or just copied */
+	bool		after_failure;	/* of the org as a whole */
 	List	   *locked;			/* tables locked meanwhile */
 } Cycle;
 

@@ -222,6 +222,17 @@ server_recovered(const SyncServer *server)
 	catalog_notify("recovery", server->name, NULL, NULL);
 }
 
+/*
+ * When all objects are to be looked at: after a failure of the org as a whole
+ * (sync.now may have met it) as soon as it may be tried again.
+ */
+static TimestampTz
+full_cycle_due(const SyncServer *server)
+{
+	return server->failures > 0 ? server->retry_at :
+		Max(server->next_cycle, server->retry_at);
+}
+
 static void
 do_cycle(ServerWorker *w)
 {
@@ -229,7 +240,8 @@ do_cycle(ServerWorker *w)
 
 	cycle.org = current_org(w);
 	cycle.run = new_run();
-	cycle.full = w->server->next_cycle <= GetCurrentTimestamp();
+	cycle.full = full_cycle_due(w->server) <= GetCurrentTimestamp();
+	cycle.after_failure = w->server->failures > 0;
 	cycle_run(&cycle, NULL);
 	(void) cycle_count_calls(w->org);
 	step_begin();
@@ -529,7 +541,7 @@ cycle_is_due(const SyncServer *server, TimestampTz object_due)
 
 	if (server->retry_at > now)
 		return false;
-	return server->next_cycle <= now || (object_due && object_due <= now);
+	return full_cycle_due(server) <= now || (object_due && object_due <= now);
 }
 
 /*
@@ -669,8 +681,7 @@ server_turn(ServerWorker *w)
 	copy_due = w->server->retry_at > GetCurrentTimestamp() ? 0 :
 		keep_copying(w);
 	w->next_turn = GetCurrentTimestamp() + 1000 *
-		until(Max(w->server->next_cycle, w->server->retry_at), object_due,
-			  copy_due);
+		until(full_cycle_due(w->server), object_due, copy_due);
 	/* Whoever woke us while we waited for the org's answers: look again. */
 	if (ran_cycle)
 		return 0;
