@@ -73,6 +73,12 @@
 /* Longest wait without looking at the clock again, ms. */
 #define MAX_WAIT		1000
 
+/*
+ * What counts as an answer that goes on: less would keep a process for days with
+ * a byte now and then.
+ */
+#define TRICKLE			1024
+
 /* How often it is looked whether to go on waiting, in microseconds. */
 #define HEED_EVERY		INT64CONST(1000000)
 
@@ -135,7 +141,7 @@ struct HttpStream
 	char		header[MAX_HEADERS];
 	bool		paused;
 	curl_off_t	moved;			/* bytes sent and received */
-	int64		moved_at;		/* when that changed */
+	int64		moved_at;		/* when they had become so many */
 	Size		window_size;
 	Size		start;			/* of what the window holds */
 	Size		end;
@@ -232,7 +238,7 @@ on_progress(void *arg, curl_off_t dltotal, curl_off_t dlnow,
 {
 	HttpStream *stream = (HttpStream *) arg;
 
-	if (dlnow + ulnow != stream->moved)
+	if (dlnow + ulnow >= stream->moved + TRICKLE)
 	{
 		stream->moved = dlnow + ulnow;
 		stream->moved_at = clock_us();
@@ -929,7 +935,7 @@ stream_check_idle(HttpStream *stream, int64 waiting_since)
 		return;
 	stream->idle_too_long = true;
 	snprintf(stream->error, sizeof(stream->error),
-			 "nothing was received for %.3g seconds",
+			 "less than %d bytes were received in %.3g seconds", TRICKLE,
 			 stream->client->options.idle_timeout / 1000.0);
 	stream_stop(stream);
 }

@@ -18,6 +18,7 @@
 #include <limits.h>
 #include <json-c/json.h>
 
+#include "miscadmin.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
 
@@ -30,6 +31,9 @@
  */
 #define MAX_DEPTH 64
 
+/* Takes some milliseconds. */
+#define SLICE ((Size) 1024 * 1024)
+
 /* From json-c 0.15 on strict parsing minds a newline after the document. */
 #ifndef JSON_TOKENER_ALLOW_TRAILING_CHARS
 #define JSON_TOKENER_ALLOW_TRAILING_CHARS 0
@@ -39,6 +43,7 @@ typedef struct Owner
 {
 	MemoryContextCallback gone;
 	struct json_object *root;
+	struct json_tokener *tokener;	/* while it parses */
 } Owner;
 
 static struct json_object *
@@ -54,6 +59,9 @@ owner_gone(void *arg)
 
 	json_object_put(owner->root);
 	owner->root = NULL;
+	if (owner->tokener != NULL)
+		json_tokener_free(owner->tokener);
+	owner->tokener = NULL;
 }
 
 static Owner *
@@ -128,28 +136,48 @@ can_be_strict(const char *text, Size len)
 	return true;
 }
 
-/* Raises nothing; NULL if the text is not one whole JSON document. */
+/* In slices, between which a cancel is heeded; *end is where it ended. */
 static struct json_object *
-parse(const char *text, Size len)
+parse_slices(struct json_tokener *tokener, const char *text, Size len,
+			 Size *end)
 {
-	struct json_tokener *tokener = json_tokener_new_ex(MAX_DEPTH);
-	struct json_object *root;
-	size_t		end;
+	struct json_object *root = NULL;
 
-	if (tokener == NULL)
+	for (*end = 0; root == NULL && *end < len;)
+	{
+		Size		slice = Min(len - *end, SLICE);
+
+		root = json_tokener_parse_ex(tokener, text + *end, (int) slice);
+		*end += json_tokener_get_parse_end(tokener);
+		if (root == NULL &&
+			json_tokener_get_error(tokener) != json_tokener_continue)
+			break;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return root;
+}
+
+/* NULL if the text is not one whole JSON document. */
+static struct json_object *
+parse(Owner *owner, const char *text, Size len)
+{
+	struct json_object *root;
+	Size		end;
+
+	owner->tokener = json_tokener_new_ex(MAX_DEPTH);
+	if (owner->tokener == NULL)
 		return NULL;
 	if (can_be_strict(text, len))
-		json_tokener_set_flags(tokener, JSON_TOKENER_STRICT |
+		json_tokener_set_flags(owner->tokener, JSON_TOKENER_STRICT |
 							   JSON_TOKENER_ALLOW_TRAILING_CHARS);
-	root = json_tokener_parse_ex(tokener, text, (int) len);
-	end = json_tokener_get_parse_end(tokener);
-	if (json_tokener_get_error(tokener) != json_tokener_success ||
-		!only_blanks(text + end, len - end))
+	root = parse_slices(owner->tokener, text, len, &end);
+	if (root != NULL && !only_blanks(text + end, len - end))
 	{
 		json_object_put(root);
 		root = NULL;
 	}
-	json_tokener_free(tokener);
+	json_tokener_free(owner->tokener);
+	owner->tokener = NULL;
 	return root;
 }
 
@@ -164,7 +192,7 @@ json_read(const char *text, Size len)
 		return NULL;
 	owner = create_owner();
 	clean = without_nuls(text, &len);
-	owner->root = parse(clean, len);
+	owner->root = parse(owner, clean, len);
 	if (clean != text)
 		pfree(unconstify(char *, clean));
 	kind = json_kind((Json *) owner->root);

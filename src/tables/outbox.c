@@ -178,6 +178,23 @@ outbox_due_tables(const char *server, Oid only, const int64 *except,
 	return relids;
 }
 
+/*
+ * Changes of one round, in bytes of their JSON.  Taken apart, with the requests
+ * that are made of them, they take about four times as much memory.
+ */
+#define MAX_ROUND_BYTES	(16 * 1024 * 1024)
+
+static bool
+is_full(List *changes, int max_changes)
+{
+	Size		bytes = 0;
+	ListCell   *lc;
+
+	foreach(lc, changes)
+		bytes += strlen(((OutboxChange *) lfirst(lc))->changes);
+	return list_length(changes) == max_changes || bytes >= MAX_ROUND_BYTES;
+}
+
 List *
 outbox_take(const int64 *among, int namong, int max_changes)
 {
@@ -187,8 +204,11 @@ outbox_take(const int64 *among, int namong, int max_changes)
 	begin_reading_all(&sql);
 	changes = read_changes(&sql,
 						   sql_run(&sql,
-								   "SELECT" CHANGE_COLUMNS " FROM"
-								   " (SELECT c.*, min(c.seq) FILTER"
+								   "SELECT" CHANGE_COLUMNS " FROM (SELECT c.*,"
+								   " sum(octet_length(c.changes::pg_catalog.text))"
+								   " OVER (ORDER BY c.first, c.seq ROWS BETWEEN"
+								   " UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes"
+								   " FROM (SELECT c.*, min(c.seq) FILTER"
 								   " (WHERE " IS_DUE ") OVER w AS first,"
 								   " bool_or(c.attempt IS NOT NULL) OVER w AS sent"
 								   " FROM sync.change c WHERE " ANY_CHANGE
@@ -196,10 +216,13 @@ outbox_take(const int64 *among, int namong, int max_changes)
 								   " WINDOW w AS (PARTITION BY c.relation, c.id)) AS c"
 								   " WHERE c.first IS NOT NULL AND NOT c.sent"
 								   " AND NOT " HAS_ID_TO_COME
-								   " ORDER BY c.first, c.seq LIMIT $2",
-								   "Si", among, namong, max_changes));
+								   " ORDER BY c.first, c.seq LIMIT $2) AS c"
+								   " WHERE coalesce(c.bytes, 0) < $3"
+								   " ORDER BY c.first, c.seq",
+								   "Sii", among, namong, max_changes,
+								   MAX_ROUND_BYTES));
 	sql_end(&sql);
-	if (list_length(changes) == max_changes)
+	if (is_full(changes, max_changes))
 		changes = drop_last_row(changes);
 	return changes;
 }

@@ -138,7 +138,7 @@ my @errors = (
         'transient [] a web page titled "Slow down"' ],
     [ 503, '', 'transient [] an empty answer' ],
     [ 400, '<html>', 'transient [] a web page' ],
-    [ 404, '', 'request [] an empty answer' ],
+    [ 404, '', 'transient [] an empty answer' ],
     [ 400, '[{"message":"half', 'transient [] JSON that is cut short or damaged' ],
     [ 502, 'Bad Gateway', 'transient [] "Bad Gateway"' ],
     [ 400, '[]', 'transient [] ' ],
@@ -181,15 +181,16 @@ foreach my $statement (query('SELECT Id FROM Lead', 'Id'), bulk('SELECT Id FROM 
     is(logins(), 2, 'by one login');
     $org->no_faults;
 }
-foreach my $case ([ $ended{message}, 2 ],
-    [ 'This session is not valid for use with the REST API', 1 ],
-    [ 'Connected app is not attached to Agent', 1 ])
+# One that stands after a login passes; a user who is refused stays so.
+foreach my $case ([ $ended{message}, 2, '08006' ],
+    [ 'This session is not valid for use with the REST API', 1, '28000' ],
+    [ 'Connected app is not attached to Agent', 1, '28000' ])
 {
-    my ($message, $logins) = @$case;
+    my ($message, $logins, $state) = @$case;
 
     $org->fault({ path => '/query' }, { %ended, message => $message }, times => -1);
     $org->calls_mark;
-    like(error_of(@in, query('SELECT Id FROM Lead', 'Id')), qr/^28000 .*\Q$message\E/,
+    like(error_of(@in, query('SELECT Id FROM Lead', 'Id')), qr/^$state .*\Q$message\E/,
         "again and again: $message");
     is(logins(), $logins, 'makes no loop');
     $org->no_faults;

@@ -251,7 +251,7 @@ is(scalar(my @logins = $org->calls(kind => 'oauth')), 2, 'by one login');
 is(scalar(my @sent = $org->calls(kind => 'collections')), 4, 'and only what was refused is sent again');
 $call = with_fault({ kind => 'collections' }, $ended, sub { write_one(create => lead('Never')) }, times => -1);
 is(told($call), 'refused: retry INVALID_SESSION_ID', 'a session that is not taken again');
-like($call->{refusal}, qr/^login 401 /, 'is told as that');
+like($call->{refusal}, qr/^transient 401 /, 'is told as that');
 $org->fault({ kind => 'oauth' }, { status => 400, error => 'inactive_user', error_description => 'gone' }, after => 1);
 with_fault({ kind => 'collections' }, $ended,
     sub { fails_with(outcomes_of(call_of(create => lead('Never'))), qr/^28000 .*inactive_user/, 'a login that is refused') });
