@@ -77,6 +77,7 @@ extern TimestampTz push_run(Cycle *cycle);
 /* push_outcome.c: what an answer means for the changes. */
 extern void push_bring_contacts(Push *push, List *rows);
 extern void push_note_outcomes(Push *push, List *rows, int64 attempt);
+extern void push_mark_undone(PushRow *row);
 extern void push_note_lost(const PushRow *row);
 extern void push_give_back(List *rows, int64 attempt);
 extern TimestampTz push_backoff(int attempts);

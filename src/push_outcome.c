@@ -318,7 +318,11 @@ push_bring_contacts(Push *push, List *rows)
 		pull_records(push->org, target->object, contacts, &counts);
 }
 
-/* Rows of one object; in the caller's step. */
+/*
+ * Rows of one object; in the caller's step.  New rows of an attempt that the
+ * answer left open stay in it: their records may be there, and are looked for
+ * before anything is sent again.
+ */
 void
 push_note_outcomes(Push *push, List *rows, int64 attempt)
 {
@@ -326,6 +330,7 @@ push_note_outcomes(Push *push, List *rows, int64 attempt)
 	List	   *provisional = NIL;
 	List	   *ids = NIL;
 	TimestampTz next[MAX_BACKOFFS] = {0};
+	bool		open = false;
 	ListCell   *lc;
 
 	foreach(lc, rows)
@@ -333,8 +338,13 @@ push_note_outcomes(Push *push, List *rows, int64 attempt)
 		PushRow    *row = (PushRow *) lfirst(lc);
 
 		if (!row->record.answered)
-			outbox_again(row->change->seqs, row->change->nseqs,
-						 next_attempt(next, row->change->attempts));
+		{
+			if (attempt && row->change->operation == NET_INSERT)
+				open = true;
+			else
+				outbox_again(row->change->seqs, row->change->nseqs,
+							 next_attempt(next, row->change->attempts));
+		}
 		else if (row->record.success)
 		{
 			note_done(row, &provisional, &ids);
@@ -346,6 +356,18 @@ push_note_outcomes(Push *push, List *rows, int64 attempt)
 	if (rows != NIL)
 		note_all_done(push, ((PushRow *) linitial(rows))->target, done,
 					  provisional, ids);
-	if (attempt)
+	if (open)
+		attempt_in_doubt(attempt, false);
+	else if (attempt)
 		attempt_end(attempt);
+}
+
+/* Nothing was done with the row, which is certain: it goes again. */
+void
+push_mark_undone(PushRow *row)
+{
+	row->record.answered = true;
+	row->record.success = false;
+	row->record.code = NULL;
+	row->record.refusal = RECORD_RETRY;
 }

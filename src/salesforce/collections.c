@@ -647,27 +647,62 @@ accept_record(Writer *writer, WriteRecord *record, const char *id)
 	}
 }
 
-/* What cannot be understood leaves the record unanswered. */
+/* True if something stands there that is no empty list. */
+static bool
+tells_errors(const Json *errors)
+{
+	return json_kind(errors) != JSON_IS_NULL &&
+		(json_kind(errors) != JSON_IS_ARRAY || json_count(errors) > 0);
+}
+
+/*
+ * What cannot be understood leaves the record unanswered, and so does a result
+ * that contradicts itself: a success with errors, a failure without any, a new
+ * record that has no id or failed with one.  Whether it was made is looked for
+ * then.
+ */
 static void
 read_item(Writer *writer, Part *part, WriteRecord *record, const Json *item)
 {
 	WriteVerb	verb = part->call->verb;
 	const char *id = json_text(json_get(item, "id"));
+	const Json *errors = json_get(item, "errors");
 
 	if (id != NULL && !id_is_valid(id))
 		id = NULL;
 	if (!json_get_bool(item, "success", false))
 	{
-		(void) read_errors(writer, record, verb, json_get(item, "errors"),
-						   "statusCode");
+		if (id == NULL || verb != WRITE_CREATE)
+			(void) read_errors(writer, record, verb, errors, "statusCode");
 		return;
 	}
+	if (tells_errors(errors))
+		return;
 	/* A new record that has no id would never be found again. */
 	if (id == NULL && (verb == WRITE_CREATE || verb == WRITE_UPSERT))
 		return;
 	accept_record(writer, record, id);
 	record->created = verb == WRITE_CREATE ||
 		json_get_bool(item, "created", false);
+}
+
+/* Two new records cannot have the same id: which of them has it is not known. */
+static void
+doubt_same_ids(const Part *part)
+{
+	int			i;
+	int			j;
+
+	for (i = 0; i < part->nrecords; i++)
+		for (j = 0; j < i; j++)
+		{
+			WriteRecord *a = part->records[i];
+			WriteRecord *b = part->records[j];
+
+			if (a->new_id != NULL && b->new_id != NULL &&
+				strcmp(a->new_id, b->new_id) == 0)
+				a->answered = a->success = b->answered = b->success = false;
+		}
 }
 
 /* True if an id that was answered is that of the record in this place. */
@@ -706,6 +741,8 @@ read_collection(Writer *writer, Part *part, const Json *json)
 		}
 	for (i = 0; i < part->nrecords; i++)
 		read_item(writer, part, part->records[i], json_item(json, i));
+	if (part->call->verb == WRITE_CREATE || part->call->verb == WRITE_UPSERT)
+		doubt_same_ids(part);
 }
 
 /* A row that answered by itself, or within Composite. */
