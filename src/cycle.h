@@ -23,6 +23,7 @@ typedef struct Cycle
 								 * passing them over */
 	bool		full;			/* all objects are due, not only those with an
 								 * interval of their own or just copied */
+	bool		again;			/* out: rows are to be read again at once */
 	List	   *locked;			/* tables locked meanwhile */
 } Cycle;
 

@@ -272,6 +272,7 @@ finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
 	if (ingest->state == INGEST_FAILED && !ingest->aborted)
 		refuse_rest(rows, ingest);
 	push_bring_contacts(push, rows);
+	push_find_gone(push, job->target, rows);
 	step_begin();
 	push_note_outcomes(push, rows, attempt);
 	step_end();

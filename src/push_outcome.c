@@ -143,7 +143,7 @@ note_refused(PushRow *row)
 
 /* Deleted in Salesforce meanwhile; a delete has what it wanted. */
 static void
-note_gone(PushRow *row)
+note_gone(Push *push, PushRow *row)
 {
 	SyncObject *object = row->target->object;
 	NetChange  *change = row->change;
@@ -163,6 +163,12 @@ note_gone(PushRow *row)
 						field->column, field->base, NULL, field->value,
 						"salesforce", "deleted");
 	}
+	/* Purged long ago: getDeleted may not tell of it any more. */
+	if (strcmp(row->record.code, "ENTITY_IS_DELETED") != 0)
+	{
+		catalog_read_again(object, change->id);
+		push->cycle->again = true;
+	}
 	row->target->counts.failed++;
 }
 
@@ -172,7 +178,7 @@ note_gone(PushRow *row)
  * Salesforce.
  */
 static void
-note_converted(PushRow *row)
+note_converted(Push *push, PushRow *row)
 {
 	NetChange  *change = row->change;
 	List	   *columns = NIL;
@@ -188,6 +194,7 @@ note_converted(PushRow *row)
 	{
 		outbox_done(change->seqs, change->nseqs);
 		catalog_read_again(lead, change->id);
+		push->cycle->again = true;
 		row->target->counts.updated++;
 		return;
 	}
@@ -196,6 +203,7 @@ note_converted(PushRow *row)
 		outbox_again(change->seqs, change->nseqs,
 					 push_backoff(change->attempts));
 		catalog_cycle_at_once(lead->server);
+		push->cycle->again = true;
 		return;
 	}
 	row->record.message = psprintf("%s (%s)", row->record.message, problem);
@@ -217,7 +225,7 @@ next_attempt(TimestampTz *next, int attempts)
 }
 
 static void
-note_failed(PushRow *row, TimestampTz *next)
+note_failed(Push *push, PushRow *row, TimestampTz *next)
 {
 	NetChange  *change = row->change;
 
@@ -229,10 +237,10 @@ note_failed(PushRow *row, TimestampTz *next)
 						 next_attempt(next, change->attempts));
 			break;
 		case RECORD_GONE:
-			note_gone(row);
+			note_gone(push, row);
 			break;
 		case RECORD_CONVERTED:
-			note_converted(row);
+			note_converted(push, row);
 			break;
 		default:
 			note_refused(row);
@@ -351,7 +359,7 @@ push_note_outcomes(Push *push, List *rows, int64 attempt)
 			done = lappend(done, row);
 		}
 		else
-			note_failed(row, next);
+			note_failed(push, row, next);
 	}
 	if (rows != NIL)
 		note_all_done(push, ((PushRow *) linitial(rows))->target, done,

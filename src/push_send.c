@@ -356,6 +356,7 @@ finish_call(Push *push, PushCall *call)
 			return instead;
 	}
 	push_bring_contacts(push, call->rows);
+	push_find_gone(push, call->target, call->rows);
 	step_begin();
 	if (in_doubt && call->attempt)
 		attempt_in_doubt(call->attempt, call->call.in_doubt_now);
@@ -461,8 +462,8 @@ take_group(List **rows)
 	return group;
 }
 
-void
-push_send(Push *push, List *rows)
+static void
+send_wave(Push *push, List *rows)
 {
 	List	   *calls = NIL;
 
@@ -479,4 +480,86 @@ push_send(Push *push, List *rows)
 			calls = list_concat(calls, cut_into_calls(group, verb, target));
 	}
 	send_calls(push, calls);
+}
+
+/*
+ * What is to be deleted later, and the rows that are still to go out before it:
+ * all of them come again at the same moment, so that they meet.
+ */
+static void
+defer_together(List *rows)
+{
+	int			attempts = 0;
+	int64	   *seqs;
+	int			n;
+	ListCell   *lc;
+
+	if (rows == NIL)
+		return;
+	foreach(lc, rows)
+		attempts = Max(attempts, ((PushRow *) lfirst(lc))->change->attempts);
+	seqs = push_numbers(rows, &n);
+	step_begin();
+	outbox_defer(seqs, n, push_backoff(attempts));
+	step_end();
+}
+
+/* Adds to *held the rows of a wave that others have to wait for. */
+static void
+hold_parents(List *rows, int wave, const PushIndex *deletes, List **held)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->wave == wave && !row->held && !push_is_settled(row) &&
+			push_hold_parents(row, deletes))
+			*held = lappend(*held, row);
+	}
+}
+
+/* The rows of a wave; what is not to go in this round is put into *held. */
+static List *
+take_wave(List *rows, int wave, const PushIndex *deletes, List **held)
+{
+	List	   *taken = NIL;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->wave != wave)
+			continue;
+		if (!row->held)
+			taken = lappend(taken, row);
+		else
+		{
+			*held = lappend(*held, row);
+			(void) push_hold_parents(row, deletes);
+		}
+	}
+	return taken;
+}
+
+void
+push_send(Push *push, List *rows)
+{
+	PushIndex	deletes;
+	int			last = push_choose_waves(rows, &deletes);
+	List	   *held = NIL;
+
+	if (last == 0)
+	{
+		send_wave(push, rows);
+		return;
+	}
+	for (int wave = 0; wave <= last; wave++)
+	{
+		send_wave(push, take_wave(rows, wave, &deletes, &held));
+		hold_parents(rows, wave, &deletes, &held);
+	}
+	defer_together(held);
 }

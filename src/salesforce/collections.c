@@ -108,6 +108,10 @@ record_refusal_of(const char *code, const char *message, const List *fields,
 		strncmp(code, "CANNOT_", 7) == 0 &&
 		strstr(message, "UNABLE_TO_LOCK_ROW") != NULL)
 		return RECORD_RETRY;
+	/* Of a record that is gone for good: a delete refers to nothing else. */
+	if (verb == WRITE_DELETE && fields == NIL &&
+		strcmp(code, "INVALID_CROSS_REFERENCE_KEY") == 0)
+		return RECORD_GONE;
 	if (refusal != RECORD_GONE)
 		return refusal;
 	if (verb == WRITE_CREATE || verb == WRITE_UPSERT)
@@ -115,6 +119,16 @@ record_refusal_of(const char *code, const char *message, const List *fields,
 	if (fields != NIL && pg_strcasecmp(linitial(fields), "Id") != 0)
 		return RECORD_PARK;
 	return RECORD_GONE;
+}
+
+/* In an update the same code may mean the record, or what it refers to. */
+bool
+record_may_be_gone(const WriteRecord *record)
+{
+	return record->answered && !record->success &&
+		record->refusal == RECORD_PARK && record->error_fields == NIL &&
+		(strcmp(record->code, "INVALID_CROSS_REFERENCE_KEY") == 0 ||
+		 strcmp(record->code, "NOT_FOUND") == 0);
 }
 
 /* Where it was not the record that was refused, but the request with it. */

@@ -33,7 +33,7 @@ typedef enum RecordRefusal
 	RECORD_RETRY,				/* locks, limits, server busy: again, later */
 	RECORD_PARK,				/* validation, required, duplicate, permission:
 								 * again when somebody has changed something */
-	RECORD_GONE,				/* ENTITY_IS_DELETED */
+	RECORD_GONE,				/* the record is deleted, or purged */
 	RECORD_CHANGED,				/* 412: changed since, under a condition */
 	RECORD_CONVERTED			/* CANNOT_UPDATE_CONVERTED_LEAD */
 } RecordRefusal;
@@ -118,10 +118,13 @@ extern void collections_write(SalesforceApi *api, WriteCall *calls, int n);
  * org met, which comes as CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY.
  * RECORD_GONE is given only where the record itself is meant: the same code is
  * used for a parent that is gone, then with the reference among the fields, and
- * for any creation.
+ * for any creation.  So is INVALID_CROSS_REFERENCE_KEY of a record that was purged,
+ * without fields; in an update it may as well mean what the record refers to:
+ * record_may_be_gone says where the org is to be asked for the record.
  */
 extern RecordRefusal record_refusal(const char *code);
 extern RecordRefusal record_refusal_of(const char *code, const char *message,
 									   const List *fields, WriteVerb verb);
+extern bool record_may_be_gone(const WriteRecord *record);
 
 #endif							/* SYNC_COLLECTIONS_H */

@@ -76,7 +76,8 @@ class Change(Removal, Merging):
         if row is None:
             gone = self.writer.query("SELECT 1 FROM sys_deleted WHERE object = ? AND id = ?",
                                      (obj.name, record_id)).fetchone()
-            if gone:
+            # what was purged is as unknown as what never was
+            if gone and not (obj.undeletable and obj.field("IsDeleted")):
                 raise RecordError("ENTITY_IS_DELETED", "entity is deleted", status=404)
             raise RecordError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id",
                               status=404)
