@@ -29,6 +29,7 @@ typedef struct PushObject
 	List	   *fields;			/* of SyncField * */
 	SyncField  *parent;			/* field whose records writes lock; or NULL */
 	bool		locked;
+	List	   *refused;		/* verbs whose calls are refused as a whole */
 	SyncCounts	counts;
 } PushObject;
 
@@ -60,6 +61,7 @@ typedef struct Push
 	struct HTAB *checked;		/* ids whose remote stamp was looked at */
 	TimestampTz started;
 	int64		calls;			/* that stand in the log */
+	const ApiError *refusal;	/* of everything, by the org; or NULL */
 	bool		evolved;		/* the org's schema was looked at in this run */
 	bool		gave_ids;		/* rows that waited for them can go now */
 	int			ids_left;		/* so many that could not take theirs */

@@ -305,6 +305,74 @@ take_refusal(PushCall *call)
 }
 
 /*
+ * Whom the refusal of a whole call concerns: its rows, if it may be for what
+ * stands in them; else all that goes out to the object, or to the org.  Codes
+ * that are not known to mean the org hold up no other object.
+ */
+typedef enum Concern
+{
+	CONCERNS_ROWS,
+	CONCERNS_OBJECT,
+	CONCERNS_ORG
+} Concern;
+
+static Concern
+concern_of(const ApiError *error)
+{
+	static const char *const of_org[] = {
+		"API_DISABLED_FOR_ORG", "API_CURRENTLY_DISABLED",
+		"TXN_SECURITY_METERING_ERROR"
+	};
+
+	for (size_t i = 0; i < lengthof(of_org); i++)
+	{
+		if (strcmp(error->code, of_org[i]) == 0)
+			return CONCERNS_ORG;
+	}
+	switch (error->refusal)
+	{
+		case API_LIMIT:
+		case API_LOGIN:
+			return CONCERNS_ORG;
+		case API_PERMISSION:
+			/* An edge server's own, without a code, says nothing of objects. */
+			return error->code[0] ? CONCERNS_OBJECT : CONCERNS_ORG;
+		case API_UNSUPPORTED:
+		case API_CURSOR:
+			return CONCERNS_OBJECT;
+		case API_REQUEST:
+			/* The path, the version or the method; of 400 the body. */
+			return error->status == 404 || error->status == 405 ||
+				error->status == 409 || error->status == 410 ||
+				error->status == 415 || error->status == 428 ?
+				CONCERNS_OBJECT : CONCERNS_ROWS;
+		default:
+			return CONCERNS_ROWS;
+	}
+}
+
+/* The rows of refused calls of an object wait, and others of it with them. */
+static void
+note_object_refused(Push *push, PushCall *call)
+{
+	const ApiError *refusal = &call->call.refusal;
+	SyncObject *object = call->target->object;
+	int64	   *seqs;
+	int			n;
+
+	call->target->refused = lappend_int(call->target->refused, call->verb);
+	seqs = push_numbers(call->rows, &n);
+	step_begin();
+	push_give_back(call->rows, call->attempt);
+	outbox_defer(seqs, n, GetCurrentTimestamp() + STUCK_RETRY);
+	catalog_failure(push->server, object->object, "push", NULL,
+					catalog_code(refusal->code), refusal->message,
+					"Salesforce refuses all changes of the object, whatever stands in them; they are sent again once a minute.",
+					NIL);
+	step_end();
+}
+
+/*
  * The call as a whole was refused, and nothing done.  Returns calls to be sent
  * instead; NIL with *settled = false if the rows have to take the refusal.
  */
@@ -312,33 +380,46 @@ static List *
 finish_refused(Push *push, PushCall *call, bool *settled)
 {
 	ApiRefusal	refusal = call->call.refusal.refusal;
+	Concern		concern = concern_of(&call->call.refusal);
+	bool		evolve = refusal == API_SCHEMA && !push->evolved;
 
 	*settled = true;
-	if (refusal == API_LIMIT || refusal == API_LOGIN ||
-		(refusal == API_SCHEMA && !push->evolved) ||
-		(refusal != API_TRANSIENT && list_length(call->rows) > 1))
+	if (concern == CONCERNS_OBJECT)
 	{
-		step_begin();
-		push_give_back(call->rows, call->attempt);
-		step_end();
+		note_object_refused(push, call);
+		return NIL;
 	}
-	else
+	if (concern == CONCERNS_ROWS && !evolve &&
+		(refusal == API_TRANSIENT || list_length(call->rows) == 1))
 	{
 		take_refusal(call);
 		*settled = false;
 		return NIL;
 	}
-	if (refusal == API_SCHEMA && !push->evolved)
+	step_begin();
+	push_give_back(call->rows, call->attempt);
+	step_end();
+	if (evolve)
 	{
 		push_evolve(push, call->target->object);
 		return NIL;
 	}
-	if (refusal == API_LIMIT || refusal == API_LOGIN)
+	if (concern == CONCERNS_ORG)
 	{
-		api_take_error(push->org->api, &call->call.refusal);
-		api_raise(push->org->api, "could not send changes to Salesforce");
+		push->refusal = &call->call.refusal;
+		return NIL;
 	}
 	return halves_of(call);
+}
+
+/* When all calls of a flight are finished, lest their rows be in doubt. */
+static void
+raise_refusal(Push *push)
+{
+	if (push->refusal == NULL)
+		return;
+	api_take_error(push->org->api, push->refusal);
+	api_raise(push->org->api, "could not send changes to Salesforce");
 }
 
 /* What a call came to; returns calls to be sent instead of it. */
@@ -355,6 +436,8 @@ finish_call(Push *push, PushCall *call)
 		if (settled)
 			return instead;
 	}
+	else if (call->call.answered)
+		push_note_recovery(push, call->target);
 	push_bring_contacts(push, call->rows);
 	push_find_gone(push, call->target, call->rows);
 	step_begin();
@@ -364,6 +447,34 @@ finish_call(Push *push, PushCall *call)
 		push_note_outcomes(push, call->rows, call->attempt);
 	step_end();
 	return NIL;
+}
+
+/* Calls that would be refused as others of their object and verb were. */
+static List *
+drop_refused(List *calls)
+{
+	List	   *left = NIL;
+	List	   *rows = NIL;
+	int64	   *seqs;
+	int			n;
+	ListCell   *lc;
+
+	foreach(lc, calls)
+	{
+		PushCall   *call = (PushCall *) lfirst(lc);
+
+		if (list_member_int(call->target->refused, call->verb))
+			rows = list_concat(rows, call->rows);
+		else
+			left = lappend(left, call);
+	}
+	if (rows == NIL)
+		return left;
+	seqs = push_numbers(rows, &n);
+	step_begin();
+	outbox_defer(seqs, n, GetCurrentTimestamp() + STUCK_RETRY);
+	step_end();
+	return left;
 }
 
 /* Calls that can be in flight together: no two of them lock the same parent. */
@@ -419,6 +530,8 @@ send_calls(Push *push, List *calls)
 			call->call = writes[n++];
 			calls = list_concat(finish_call(push, call), calls);
 		}
+		raise_refusal(push);
+		calls = drop_refused(calls);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
@@ -437,6 +550,7 @@ push_repeat(Push *push, PushObject *target, WriteVerb verb, List *rows,
 	prepare_call(push, &call);
 	collections_write(push->org->api, &call.call, 1);
 	(void) finish_call(push, &call);
+	raise_refusal(push);
 }
 
 /* The rows of the first one's verb and object; the others stay in *rows. */

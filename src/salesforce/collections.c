@@ -80,7 +80,9 @@ static const char *const passing_codes[] = {
 	"REQUEST_RUNNING_TOO_LONG",
 	"UNKNOWN_EXCEPTION",
 	"ALL_OR_NONE_OPERATION_ROLLED_BACK",
-	"PROCESSING_HALTED"
+	"PROCESSING_HALTED",
+	"API_DISABLED_FOR_ORG",		/* of a part of a Composite request */
+	"API_CURRENTLY_DISABLED"
 };
 
 RecordRefusal
