@@ -4,7 +4,8 @@
  *	  What Salesforce's answers mean for the changes that were sent.
  *
  * Done: the changes leave the outbox, and a new record's id is kept.  Locks,
- * limits and a busy server: again, later.  What somebody has to mend first
+ * limits and a busy server: again, later.  Limits of the org's own code, and locks
+ * that it met: in smaller calls (push_send.c), refused when the row was alone.  What somebody has to mend first
  * stays, refused, with Salesforce's own words in sync.failures; a later change
  * of the row, or sync.retry, sends it again.
  *
@@ -33,6 +34,12 @@
  * lead was converted after we looked, or somebody else is at the contacts.
  */
 #define CONTACT_ATTEMPTS	5
+
+/*
+ * A lock that a row met in the org's own code, alone in its call: for so many
+ * attempts, a minute, it may be somebody else's.
+ */
+#define LOCK_ATTEMPTS		6
 
 /* Doubles with each attempt, with jitter of a half, so that rows that met at a
  * lock do not meet again. */
@@ -232,6 +239,12 @@ note_failed(Push *push, PushRow *row, TimestampTz *next)
 	switch (row->record.refusal)
 	{
 		case RECORD_RETRY:
+			if (row->record.crowded && change->attempts >= LOCK_ATTEMPTS)
+			{
+				note_refused(row);
+				break;
+			}
+			/* FALLTHROUGH */
 		case RECORD_CHANGED:
 			outbox_again(change->seqs, change->nseqs,
 						 next_attempt(next, change->attempts));

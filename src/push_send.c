@@ -76,10 +76,14 @@ fill_record(PushRow *row)
 static int
 max_rows_of_call(const PushRow *row, WriteVerb verb)
 {
-	if (verb == WRITE_UPDATE && row->target->object->unmodified_since)
-		return CONDITIONAL_CALL_ROWS;
-	return row->change->attempts > 0 ? RETRY_CALL_ROWS :
-		COLLECTION_MAX_RECORDS;
+	const SyncObject *object = row->target->object;
+	int			most = COLLECTION_MAX_RECORDS;
+
+	if (verb == WRITE_UPDATE && object->unmodified_since)
+		most = CONDITIONAL_CALL_ROWS;
+	else if (row->change->attempts > 0)
+		most = RETRY_CALL_ROWS;
+	return object->batch_rows > 0 ? Min(most, object->batch_rows) : most;
 }
 
 /*
@@ -178,6 +182,7 @@ prepare_call(Push *push, PushCall *call)
 	memset(&call->call, 0, sizeof(WriteCall));
 	call->call.verb = call->verb;
 	call->call.external_id = call->target->object->external_id;
+	call->call.allow_duplicates = call->target->object->allow_duplicates;
 	call->call.records = palloc(sizeof(WriteRecord *) *
 								list_length(call->rows));
 	foreach(lc, call->rows)
@@ -256,34 +261,104 @@ record_attempts(Push *push, List *calls)
 	step_end();
 }
 
+/* Rows of a call, in calls of at most so many. */
+static List *
+calls_of(const PushCall *call, List *rows, int most)
+{
+	List	   *calls = NIL;
+	PushCall   *part = NULL;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		if (part == NULL || list_length(part->rows) >= most)
+		{
+			part = palloc0(sizeof(PushCall));
+			part->verb = call->verb;
+			part->target = call->target;
+			part->max_rows = most;
+			calls = lappend(calls, part);
+		}
+		part->rows = lappend(part->rows, lfirst(lc));
+	}
+	return calls;
+}
+
 /*
  * The call as a whole was refused for what stands in it: halves tell which row
  * it is.  A row that stands alone has the call's refusal for its own.
  */
 static List *
-halves_of(PushCall *call)
+halves_of(const PushCall *call)
 {
-	List	   *halves = NIL;
-	int			n = list_length(call->rows);
-	int			i = 0;
-	ListCell   *lc;
-	PushCall   *half[2];
+	return calls_of(call, call->rows, (list_length(call->rows) + 1) / 2);
+}
 
-	for (int k = 0; k < 2; k++)
-	{
-		half[k] = palloc0(sizeof(PushCall));
-		half[k]->verb = call->verb;
-		half[k]->target = call->target;
-		half[k]->max_rows = call->max_rows;
-		halves = lappend(halves, half[k]);
-	}
+/*
+ * Rows that were too many for one transaction in the org go again at once, half
+ * as many to a call; they leave this one.  One that was alone has to wait, or is
+ * refused (push_outcome.c).
+ */
+static List *
+take_crowded(PushCall *call)
+{
+	int			n = list_length(call->rows);
+	List	   *crowded = NIL;
+	List	   *others = NIL;
+	ListCell   *lc;
+
+	if (n == 1)
+		return NIL;
 	foreach(lc, call->rows)
 	{
-		PushCall   *target = half[i++ < n / 2 ? 0 : 1];
+		const WriteRecord *record = &((PushRow *) lfirst(lc))->record;
 
-		target->rows = lappend(target->rows, lfirst(lc));
+		if (record->answered && !record->success && record->crowded)
+			crowded = lappend(crowded, lfirst(lc));
+		else
+			others = lappend(others, lfirst(lc));
 	}
-	return halves;
+	call->rows = others;
+	return calls_of(call, crowded, n / 2);
+}
+
+/* Others of the object that are still to be sent are no larger. */
+static List *
+cut_others(List *calls, const PushCall *smaller)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, calls)
+	{
+		PushCall   *call = (PushCall *) lfirst(lc);
+
+		if (call->target == smaller->target && call->verb == smaller->verb &&
+			list_length(call->rows) > smaller->max_rows)
+			result = list_concat(result, calls_of(call, call->rows,
+												  smaller->max_rows));
+		else
+			result = lappend(result, call);
+	}
+	return result;
+}
+
+/* Within the step that notes the others: these were not done, nor are they. */
+static void
+note_unsent(List *calls)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, calls)
+	{
+		foreach(lc2, ((PushCall *) lfirst(lc))->rows)
+		{
+			NetChange  *change = ((PushRow *) lfirst(lc2))->change;
+
+			outbox_sent(change->seqs, change->nseqs, 0);
+		}
+	}
 }
 
 static void
@@ -427,6 +502,7 @@ static List *
 finish_call(Push *push, PushCall *call)
 {
 	bool		in_doubt = !call->call.answered && !call->call.refused;
+	List	   *smaller = NIL;
 
 	if (call->call.refused)
 	{
@@ -444,9 +520,14 @@ finish_call(Push *push, PushCall *call)
 	if (in_doubt && call->attempt)
 		attempt_in_doubt(call->attempt, call->call.in_doubt_now);
 	else
+	{
+		smaller = take_crowded(call);
+		if (call->attempt)
+			note_unsent(smaller);
 		push_note_outcomes(push, call->rows, call->attempt);
+	}
 	step_end();
-	return NIL;
+	return smaller;
 }
 
 /* Calls that would be refused as others of their object and verb were. */
@@ -526,9 +607,13 @@ send_calls(Push *push, List *calls)
 		foreach(lc, flight)
 		{
 			PushCall   *call = (PushCall *) lfirst(lc);
+			List	   *instead;
 
 			call->call = writes[n++];
-			calls = list_concat(finish_call(push, call), calls);
+			instead = finish_call(push, call);
+			if (instead != NIL && !call->call.refused)
+				calls = cut_others(calls, linitial(instead));
+			calls = list_concat(instead, calls);
 		}
 		raise_refusal(push);
 		calls = drop_refused(calls);
@@ -576,6 +661,16 @@ take_group(List **rows)
 	return group;
 }
 
+/* A Bulk job knows no conditions, and its transactions have 200 rows. */
+static bool
+may_go_by_bulk(const SyncObject *object, WriteVerb verb)
+{
+	if (verb == WRITE_UPDATE && object->unmodified_since)
+		return false;
+	return object->batch_rows == 0 ||
+		object->batch_rows >= COLLECTION_MAX_RECORDS;
+}
+
 static void
 send_wave(Push *push, List *rows)
 {
@@ -588,7 +683,7 @@ send_wave(Push *push, List *rows)
 		WriteVerb	verb = verb_of((PushRow *) linitial(group));
 
 		if (list_length(group) > push_bulk_threshold &&
-			!(verb == WRITE_UPDATE && target->object->unmodified_since))
+			may_go_by_bulk(target->object, verb))
 			group = push_by_bulk(push, target, verb, group);
 		if (group != NIL)
 			calls = list_concat(calls, cut_into_calls(group, verb, target));

@@ -27,6 +27,10 @@
 #include "text.h"
 #include "origin.h"
 
+/* Rules that only warn of duplicates let the record in then. */
+#define DUPLICATE_RULE_HEADER "Sforce-Duplicate-Rule-Header"
+#define ALLOW_DUPLICATES "allowSave=true"
+
 typedef enum PartForm
 {
 	PART_COLLECTION,
@@ -100,15 +104,81 @@ record_refusal(const char *code)
 	return RECORD_PARK;
 }
 
+/* What a lock is called where code of the org met it. */
+static const char *const lock_words[] = {
+	"unable to obtain exclusive access to this record",
+	"Record Currently Unavailable",
+	"is currently being modified by another user"
+};
+
+/* Limits for what the org's own code does in one transaction. */
+static const char *const limit_words[] = {
+	"System.LimitException",
+	"CPU time limit",
+	"Too many SOQL queries",
+	"Too many SOSL queries",
+	"Too many query rows",
+	"Too many query locator rows",
+	"Too many DML",
+	"Too many future calls",
+	"Too many queueable jobs",
+	"Too many callouts",
+	"heap size too large"
+};
+
+/* In any case of letters: triggers and flows say it in their own words. */
+static bool
+mentions(const char *text, const char *words)
+{
+	size_t		len = strlen(words);
+
+	for (; *text != '\0'; text++)
+		if (pg_strncasecmp(text, words, len) == 0)
+			return true;
+	return false;
+}
+
+static bool
+mentions_any(const char *text, const char *const *words, int n)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+		if (mentions(text, words[i]))
+			return true;
+	return false;
+}
+
+/*
+ * A lock that came as the failure of a trigger or a flow.  The message of a
+ * validation rule is what somebody wrote: it takes more than the code there.
+ */
+static bool
+is_wrapped_lock(const char *code, const char *message)
+{
+	if (message == NULL || strcmp(code, "UNABLE_TO_LOCK_ROW") == 0)
+		return false;
+	if (mentions_any(message, lock_words, lengthof(lock_words)))
+		return true;
+	return strcmp(code, "FIELD_CUSTOM_VALIDATION_EXCEPTION") != 0 &&
+		strstr(message, "UNABLE_TO_LOCK_ROW") != NULL;
+}
+
+bool
+record_is_crowded(const char *code, const char *message)
+{
+	return message != NULL &&
+		(is_wrapped_lock(code, message) ||
+		 mentions_any(message, limit_words, lengthof(limit_words)));
+}
+
 RecordRefusal
 record_refusal_of(const char *code, const char *message, const List *fields,
 				  WriteVerb verb)
 {
 	RecordRefusal refusal = record_refusal(code);
 
-	if (refusal == RECORD_PARK && message != NULL &&
-		strncmp(code, "CANNOT_", 7) == 0 &&
-		strstr(message, "UNABLE_TO_LOCK_ROW") != NULL)
+	if (refusal == RECORD_PARK && is_wrapped_lock(code, message))
 		return RECORD_RETRY;
 	/* Of a record that is gone for good: a delete refers to nothing else. */
 	if (verb == WRITE_DELETE && fields == NIL &&
@@ -391,7 +461,7 @@ row_path(const WriteRecord *record)
  */
 static void
 append_subrequest(StringInfo body, const SalesforceApi *api,
-				  const WriteRecord *record, int i)
+				  const WriteCall *call, const WriteRecord *record, int i)
 {
 	appendStringInfo(body, "{\"method\":\"PATCH\","
 					 "\"url\":\"/services/data/v%s%s\","
@@ -401,6 +471,9 @@ append_subrequest(StringInfo body, const SalesforceApi *api,
 	if (api->client_name != NULL)
 		appendStringInfo(body, ",\"Sforce-Call-Options\":\"client=%s\"",
 						 api->client_name);
+	if (call->allow_duplicates)
+		appendStringInfoString(body, ",\"" DUPLICATE_RULE_HEADER "\":\""
+							   ALLOW_DUPLICATES "\"");
 	if (record->unmodified_since != 0)
 		appendStringInfo(body, ",\"If-Unmodified-Since\":\"%s\"",
 						 http_date(record->unmodified_since));
@@ -422,7 +495,8 @@ make_composite(const Writer *writer, Part *part)
 	{
 		if (i > 0)
 			appendStringInfoChar(&body, ',');
-		append_subrequest(&body, writer->api, part->records[i], i);
+		append_subrequest(&body, writer->api, part->call, part->records[i],
+						  i);
 	}
 	appendStringInfoString(&body, "]}");
 	part->http.kind = API_KIND_COMPOSITE;
@@ -462,6 +536,10 @@ add_part(Writer *writer, WriteCall *call, PartForm form,
 	part->nrecords = nrecords;
 	part->http.once = true;
 	part->http.headers = list_make1("Sforce-Auto-Assign: FALSE");
+	if (call->allow_duplicates)
+		part->http.headers = lappend(part->http.headers,
+									 DUPLICATE_RULE_HEADER ": "
+									 ALLOW_DUPLICATES);
 	if (form == PART_COLLECTION)
 		make_collection(part);
 	else if (form == PART_COMPOSITE)
@@ -538,6 +616,7 @@ clear_outcome(WriteCall *call)
 		WriteRecord *record = call->records[i];
 
 		record->answered = record->success = record->created = false;
+		record->crowded = false;
 		record->new_id = record->code = record->message = NULL;
 		record->refusal = RECORD_RETRY;
 		record->error_fields = NIL;
@@ -647,6 +726,7 @@ read_errors(Writer *writer, WriteRecord *record, WriteVerb verb,
 	MemoryContextSwitchTo(work);
 	record->refusal = record_refusal_of(record->code, record->message,
 										record->error_fields, verb);
+	record->crowded = record_is_crowded(record->code, record->message);
 	return true;
 }
 

@@ -152,7 +152,8 @@ catalog_servers(void)
 	" EXISTS (SELECT FROM sync.failures f WHERE f.server = o.server" \
 	" AND f.object = o.object AND f.record IS NULL AND f.operation = 'push')," \
 	" p.rereads, " ROWS_DUE "," \
-	" p.unguarded, p.merge, p.misshapen, p.fewer" \
+	" p.unguarded, p.merge, p.misshapen, p.fewer," \
+	" o.allow_duplicates, coalesce(o.batch_rows, 0)" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
 	" WHERE o.enabled"
@@ -219,6 +220,8 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->merge = sql_bool(sql, row, 40);
 	object->misshapen = sql_bool(sql, row, 41);
 	object->fewer_fields = sql_bool(sql, row, 42);
+	object->allow_duplicates = sql_bool(sql, row, 43);
+	object->batch_rows = (int) sql_int(sql, row, 44);
 	return object;
 }
 
