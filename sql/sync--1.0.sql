@@ -61,6 +61,9 @@ CREATE TABLE sync.object (
     external_id text,             -- creates are upserts by this field
     push_deletes boolean NOT NULL DEFAULT true,
     unmodified_since boolean NOT NULL DEFAULT false,
+    allow_duplicates boolean NOT NULL DEFAULT false,
+    batch_rows  integer           -- most in a call; NULL: as many as it takes
+        CHECK (batch_rows BETWEEN 1 AND 200),
     PRIMARY KEY (server, object)
 );
 
@@ -397,7 +400,7 @@ AS 'MODULE_PATHNAME', 'sync_set'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.set(name, text, text, text) IS
-'Sets an option of a synced object: fields, exclude (lists of API names; columns come and go with them), "where" (a SOQL condition), on_delete (delete, mark), interval (its own pause between pulls), direction (from, both, to), conflict (salesforce, local, latest: who wins when both sides changed a field), external_id (creates become upserts by this field), push_deletes (on, off), unmodified_since (on: never overwrite a record that changed since it was read). NULL takes it back to the default. Errors: fdw_invalid_option_name, invalid_parameter_value, fdw_invalid_column_name, and what the org says of a condition. The caller must own the server.';
+'Sets an option of a synced object: fields, exclude (lists of API names; columns come and go with them), "where" (a SOQL condition), on_delete (delete, mark), interval (its own pause between pulls), direction (from, both, to), conflict (salesforce, local, latest: who wins when both sides changed a field), external_id (creates become upserts by this field), push_deletes (on, off), unmodified_since (on: never overwrite a record that changed since it was read), batch_rows (1 to 200: most rows in a call), allow_duplicates (on: save in spite of duplicate rules that only warn). NULL takes it back to the default. Errors: fdw_invalid_option_name, invalid_parameter_value, fdw_invalid_column_name, and what the org says of a condition. The caller must own the server.';
 
 CREATE FUNCTION sync.disable(server name, object text DEFAULT NULL, drop_table boolean DEFAULT false)
 RETURNS void

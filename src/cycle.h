@@ -24,6 +24,7 @@ typedef struct Cycle
 	bool		full;			/* all objects are due, not only those with an
 								 * interval of their own or just copied */
 	bool		after_failure;	/* of the org as a whole */
+	bool		again;			/* out: rows are to be read again at once */
 	List	   *locked;			/* tables locked meanwhile */
 } Cycle;
 

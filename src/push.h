@@ -29,6 +29,7 @@ typedef struct PushObject
 	List	   *fields;			/* of SyncField * */
 	SyncField  *parent;			/* field whose records writes lock; or NULL */
 	bool		locked;
+	List	   *refused;		/* verbs whose calls are refused as a whole */
 	SyncCounts	counts;
 } PushObject;
 
@@ -40,6 +41,8 @@ typedef struct PushRow
 	WriteRecord record;
 	struct PushRow *waits_for;	/* see choose_ready */
 	int			visit;
+	int			wave;			/* deletes of what others refer to go later */
+	bool		held;			/* or not in this round */
 	char	   *parent;			/* id of the record that a write locks */
 	List	   *held_back;		/* fields (NetField *) that wait for ids of
 								 * others, to be sent afterwards */
@@ -61,6 +64,7 @@ typedef struct Push
 	struct HTAB *checked;		/* ids whose remote stamp was looked at */
 	TimestampTz started;
 	int64		calls;			/* that stand in the log */
+	const ApiError *refusal;	/* of everything, by the org; or NULL */
 	bool		evolved;		/* the org's schema was looked at in this run */
 	bool		gave_ids;		/* rows that waited for them can go now */
 	int			ids_left;		/* so many that could not take theirs */
@@ -80,6 +84,7 @@ extern TimestampTz push_run(Cycle *cycle);
 /* push_outcome.c: what an answer means for the changes. */
 extern void push_bring_contacts(Push *push, List *rows);
 extern void push_note_outcomes(Push *push, List *rows, int64 attempt);
+extern void push_mark_undone(PushRow *row);
 extern void push_note_lost(const PushRow *row);
 extern void push_give_back(List *rows, int64 attempt);
 extern TimestampTz push_backoff(int attempts);
@@ -115,7 +120,13 @@ typedef enum JobEnd
 extern JobEnd push_finish_job(Push *push, PushObject *target,
 							  const OutboxAttempt *attempt, List *rows);
 
-/* push_rows.c: objects and rows, and which rows can go. */
+/*
+ * push_rows.c: objects and rows, and which rows can go.
+ * push_choose_waves: numbers rows so that a record is deleted after those that
+ * refer to it were; returns the last number.  push_hold_parents: such a record
+ * is not to be deleted in this round, since the row is still to go out
+ * (push_is_settled: it is not); true if there is any.
+ */
 
 /* Rows by id. */
 typedef struct PushIndex
@@ -132,6 +143,9 @@ extern List *push_rows_of(Push *push, List *changes);
 extern void push_fill_known_ids(List *rows);
 extern bool push_is_reference(const PushRow *row, const NetField *field);
 extern List *push_choose_ready(List *rows, List **still_waiting);
+extern int	push_choose_waves(List *rows, PushIndex *deletes);
+extern bool push_hold_parents(const PushRow *row, const PushIndex *deletes);
+extern bool push_is_settled(const PushRow *row);
 extern PushIndex push_index(List *rows);
 extern PushRow *push_indexed(const PushIndex *index, const char *id);
 extern int64 *push_numbers(List *rows, int *n);
@@ -140,13 +154,15 @@ extern int64 *push_numbers(List *rows, int *n);
  * push_look.c: whether records are as we know them.
  * push_look: brings in what has changed of them; true if the outbox may have
  * changed thereby.  push_forget_look: what was sent is looked at again before it
- * is sent another time.  push_evolve: a field is gone from the org.
+ * is sent another time.  push_find_gone: updates that were refused for want of a
+ * record, that one may be.  push_evolve: a field is gone from the org.
  * push_note_failure: within a step; what cannot go out of one object, until
  * push_note_recovery.
  */
 extern void push_begin_looks(Push *push);
 extern bool push_look(Push *push, List *rows);
 extern void push_forget_look(Push *push, List *rows);
+extern void push_find_gone(Push *push, PushObject *target, List *rows);
 extern void push_evolve(Push *push, SyncObject *object);
 extern void push_note_failure(Push *push, PushObject *target,
 							  const struct ErrorData *error);

@@ -40,6 +40,7 @@ typedef struct Job
 	List	   *fields;			/* API names: the columns */
 	List	   *columns;		/* of the table, parallel */
 	HTAB	   *rows;
+	int64		told;			/* rows that were done or failed */
 } Job;
 
 static const char *const verb_names[] = {"create", "update", "upsert", "delete"};
@@ -226,7 +227,11 @@ take_result(const IngestRow *result, void *arg)
 	row = (PushRow *) llast(entry->rows);
 	entry->rows = list_delete_last(entry->rows);
 	if (result->outcome == INGEST_ROW_UNPROCESSED)
+	{
+		push_mark_undone(row);
 		return;
+	}
+	job->told++;
 	row->record.answered = true;
 	row->record.success = result->outcome == INGEST_ROW_DONE;
 	row->record.created = result->created;
@@ -239,43 +244,106 @@ take_result(const IngestRow *result, void *arg)
 		row->record.error_fields = lappend(row->record.error_fields,
 										   pstrdup(lfirst(lc)));
 	row->record.refusal = result->refusal;
+	row->record.crowded = result->crowded;
 }
 
 /*
- * The whole job was refused: so is each row that it did not do.  Of an aborted
- * one nobody said anything against the rows.
+ * Rows of which the results say nothing.  If those that they tell of are all
+ * that the job has processed, it has not come to the others; so it is with
+ * updates and deletes, which harm nobody twice, and upserts.  What a create came
+ * to is not known otherwise: it is looked for.
  */
 static void
-refuse_rest(List *rows, const IngestJob *job)
+mark_untold(const Job *job, const IngestJob *ingest, List *rows)
 {
+	bool		all_told = ingest->processed == job->told;
 	ListCell   *lc;
 
 	foreach(lc, rows)
 	{
-		WriteRecord *record = &((PushRow *) lfirst(lc))->record;
+		PushRow    *row = (PushRow *) lfirst(lc);
 
-		if (record->answered)
-			continue;
-		record->answered = true;
-		record->success = false;
-		record->code = "JOB_FAILED";
-		record->message = job->message ? job->message : "the Bulk job failed";
-		record->refusal = RECORD_PARK;
+		if (!row->record.answered && (all_told || job->verb != WRITE_CREATE))
+			push_mark_undone(row);
 	}
 }
 
-static void
+/*
+ * Whether Collections may do better with the row: of a job that failed as a
+ * whole they say what is wrong with which row, their calls can be smaller than
+ * the transactions of a job, and they know headers that a job does not.
+ */
+static bool
+wants_call(const Job *job, const IngestJob *ingest, const PushRow *row)
+{
+	const WriteRecord *record = &row->record;
+
+	if (!record->answered || record->success)
+		return false;
+	if (record->code == NULL)
+		return ingest->state == INGEST_FAILED && !ingest->aborted;
+	return record->crowded ||
+		(job->target->object->allow_duplicates &&
+		 strcmp(record->code, "DUPLICATES_DETECTED") == 0);
+}
+
+/* Notes what came of the rows, but of those that are sent otherwise. */
+static List *
+note_results(Push *push, const Job *job, const IngestJob *ingest, List *rows,
+			 int64 attempt)
+{
+	List	   *settled = NIL;
+	List	   *others = NIL;
+	int64	   *seqs;
+	int			n;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		if (wants_call(job, ingest, (PushRow *) lfirst(lc)))
+			others = lappend(others, lfirst(lc));
+		else
+			settled = lappend(settled, lfirst(lc));
+	}
+	seqs = push_numbers(others, &n);
+	step_begin();
+	outbox_sent(seqs, n, 0);
+	attempt_has_job(attempt, NULL);
+	push_note_outcomes(push, settled, attempt);
+	step_end();
+	return others;
+}
+
+/* A job that failed for a field that is gone says so as a call does. */
+static bool
+evolved_after(Push *push, const Job *job, const IngestJob *ingest)
+{
+	if (ingest->state != INGEST_FAILED || ingest->aborted || push->evolved ||
+		ingest_refusal(push->org->api, ingest) != API_SCHEMA)
+		return false;
+	push_evolve(push, job->target->object);
+	return true;
+}
+
+/* Returns rows that are to be sent by Collections now. */
+static List *
 finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
 {
+	List	   *others;
+
 	ingest_results(push->org->api, ingest, job->verb, job->fields,
 				   take_result, job);
-	if (ingest->state == INGEST_FAILED && !ingest->aborted)
-		refuse_rest(rows, ingest);
+	mark_untold(job, ingest, rows);
 	push_bring_contacts(push, rows);
-	step_begin();
-	push_note_outcomes(push, rows, attempt);
-	step_end();
+	push_find_gone(push, job->target, rows);
+	others = note_results(push, job, ingest, rows, attempt);
 	ingest_delete(push->org->api, ingest->id);
+	if (others != NIL && ingest->state == INGEST_FAILED)
+		ereport(LOG,
+				(errmsg("Bulk job %s for changes of \"%s\" failed, they are sent by Collections",
+						ingest->id, job->target->object->object),
+				 errdetail("%s", ingest->message)));
+	return evolved_after(push, job, ingest) ? NIL : others;
 }
 
 /*
@@ -352,7 +420,7 @@ run_job(Push *push, PushObject *target, WriteVerb verb, List *rows,
 	ingest_upload(push->org->api, ingest, &csv);
 	pfree(csv.data);
 	ingest_wait(push->org->api, ingest);
-	finish(push, &job, ingest, in, attempt);
+	*unfit = list_concat(*unfit, finish(push, &job, ingest, in, attempt));
 }
 
 List *
@@ -431,6 +499,8 @@ push_finish_job(Push *push, PushObject *target, const OutboxAttempt *attempt,
 	initStringInfo(&csv);
 	in = build_csv(&job, rows, &csv, &left, &left);
 	pfree(csv.data);
-	finish(push, &job, ingest, list_concat(in, left), attempt->attempt);
+	/* What is to go otherwise is due again. */
+	(void) finish(push, &job, ingest, list_concat(in, left),
+				  attempt->attempt);
 	return JOB_SETTLED;
 }

@@ -449,6 +449,7 @@ look_up(Push *push, PushObject *target, const OutboxAttempt *attempt,
 	List	   *found;
 	List	   *missing;
 	bool		settled;
+	ListCell   *lc;
 
 	if (!exactly && !over)
 		return DOUBT_OPEN;
@@ -457,6 +458,8 @@ look_up(Push *push, PushObject *target, const OutboxAttempt *attempt,
 								 telling_field(target, rows, exactly));
 	match_rows(rows, candidates, exactly, &found, &missing);
 	settled = missing == NIL || !exactly;
+	foreach(lc, missing)
+		push_mark_undone((PushRow *) lfirst(lc));
 	step_begin();
 	push_note_outcomes(push, found, 0);
 	if (settled)

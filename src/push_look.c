@@ -243,6 +243,62 @@ bring_changed(Push *push, PushObject *target, List *rows)
 	return changed;
 }
 
+/* Those of the rows whose records are still there are refused after all. */
+static void
+refuse_existing(Push *push, const PushObject *target, List *rows)
+{
+	PushIndex	index = push_index(rows);
+	QueryPage  *page;
+
+	page = query_run(push->org->api,
+					 soql_select(list_make1(pstrdup("Id")),
+								 target->object->object,
+								 list_make1(soql_id_in(ids_of(rows))), NULL,
+								 0),
+					 false);
+	while (page)
+	{
+		for (int i = 0; i < page->nrecords; i++)
+		{
+			const char *id = query_value(page, i, "Id");
+			PushRow    *row = id ? push_indexed(&index, id) : NULL;
+
+			if (row)
+				row->record.refusal = RECORD_PARK;
+		}
+		page = page->done ? NULL : query_next(push->org->api, page);
+	}
+}
+
+/*
+ * Before the outcomes of rows of one object are noted: whether updates were
+ * refused because their records are gone.
+ */
+void
+push_find_gone(Push *push, PushObject *target, List *rows)
+{
+	List	   *some = NIL;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->change->operation == NET_UPDATE &&
+			record_may_be_gone(&row->record))
+		{
+			row->record.refusal = RECORD_GONE;
+			some = lappend(some, row);
+		}
+		if (some != NIL && (list_length(some) == STAMPS_PER_QUERY ||
+							lnext(rows, lc) == NULL))
+		{
+			refuse_existing(push, target, some);
+			some = NIL;
+		}
+	}
+}
+
 /* A field is gone from the org; the next round does without it. */
 void
 push_evolve(Push *push, SyncObject *object)

@@ -4,7 +4,8 @@
  *	  What Salesforce's answers mean for the changes that were sent.
  *
  * Done: the changes leave the outbox, and a new record's id is kept.  Locks,
- * limits and a busy server: again, later.  What somebody has to mend first
+ * limits and a busy server: again, later.  Limits of the org's own code, and locks
+ * that it met: in smaller calls (push_send.c), refused when the row was alone.  What somebody has to mend first
  * stays, refused, with Salesforce's own words in sync.failures; a later change
  * of the row, or sync.retry, sends it again.
  *
@@ -33,6 +34,12 @@
  * lead was converted after we looked, or somebody else is at the contacts.
  */
 #define CONTACT_ATTEMPTS	5
+
+/*
+ * A lock that a row met in the org's own code, alone in its call: for so many
+ * attempts, a minute, it may be somebody else's.
+ */
+#define LOCK_ATTEMPTS		6
 
 /* Doubles with each attempt, with jitter of a half, so that rows that met at a
  * lock do not meet again. */
@@ -143,7 +150,7 @@ note_refused(PushRow *row)
 
 /* Deleted in Salesforce meanwhile; a delete has what it wanted. */
 static void
-note_gone(PushRow *row)
+note_gone(Push *push, PushRow *row)
 {
 	SyncObject *object = row->target->object;
 	NetChange  *change = row->change;
@@ -163,6 +170,12 @@ note_gone(PushRow *row)
 						field->column, field->base, NULL, field->value,
 						"salesforce", "deleted");
 	}
+	/* Purged long ago: getDeleted may not tell of it any more. */
+	if (strcmp(row->record.code, "ENTITY_IS_DELETED") != 0)
+	{
+		catalog_read_again(object, change->id);
+		push->cycle->again = true;
+	}
 	row->target->counts.failed++;
 }
 
@@ -172,7 +185,7 @@ note_gone(PushRow *row)
  * Salesforce.
  */
 static void
-note_converted(PushRow *row)
+note_converted(Push *push, PushRow *row)
 {
 	NetChange  *change = row->change;
 	List	   *columns = NIL;
@@ -188,6 +201,7 @@ note_converted(PushRow *row)
 	{
 		outbox_done(change->seqs, change->nseqs);
 		catalog_read_again(lead, change->id);
+		push->cycle->again = true;
 		row->target->counts.updated++;
 		return;
 	}
@@ -196,6 +210,7 @@ note_converted(PushRow *row)
 		outbox_again(change->seqs, change->nseqs,
 					 push_backoff(change->attempts));
 		catalog_cycle_at_once(lead->server);
+		push->cycle->again = true;
 		return;
 	}
 	row->record.message = psprintf("%s (%s)", row->record.message, problem);
@@ -217,22 +232,28 @@ next_attempt(TimestampTz *next, int attempts)
 }
 
 static void
-note_failed(PushRow *row, TimestampTz *next)
+note_failed(Push *push, PushRow *row, TimestampTz *next)
 {
 	NetChange  *change = row->change;
 
 	switch (row->record.refusal)
 	{
 		case RECORD_RETRY:
+			if (row->record.crowded && change->attempts >= LOCK_ATTEMPTS)
+			{
+				note_refused(row);
+				break;
+			}
+			/* FALLTHROUGH */
 		case RECORD_CHANGED:
 			outbox_again(change->seqs, change->nseqs,
 						 next_attempt(next, change->attempts));
 			break;
 		case RECORD_GONE:
-			note_gone(row);
+			note_gone(push, row);
 			break;
 		case RECORD_CONVERTED:
-			note_converted(row);
+			note_converted(push, row);
 			break;
 		default:
 			note_refused(row);
@@ -346,7 +367,11 @@ push_bring_contacts(Push *push, List *rows)
 		pull_contacts(push, target->object, contacts);
 }
 
-/* Rows of one object; in the caller's step. */
+/*
+ * Rows of one object; in the caller's step.  New rows of an attempt that the
+ * answer left open stay in it: their records may be there, and are looked for
+ * before anything is sent again.
+ */
 void
 push_note_outcomes(Push *push, List *rows, int64 attempt)
 {
@@ -354,6 +379,7 @@ push_note_outcomes(Push *push, List *rows, int64 attempt)
 	List	   *provisional = NIL;
 	List	   *ids = NIL;
 	TimestampTz next[MAX_BACKOFFS] = {0};
+	bool		open = false;
 	ListCell   *lc;
 
 	foreach(lc, rows)
@@ -361,19 +387,36 @@ push_note_outcomes(Push *push, List *rows, int64 attempt)
 		PushRow    *row = (PushRow *) lfirst(lc);
 
 		if (!row->record.answered)
-			outbox_again(row->change->seqs, row->change->nseqs,
-						 next_attempt(next, row->change->attempts));
+		{
+			if (attempt && row->change->operation == NET_INSERT)
+				open = true;
+			else
+				outbox_again(row->change->seqs, row->change->nseqs,
+							 next_attempt(next, row->change->attempts));
+		}
 		else if (row->record.success)
 		{
 			note_done(row, &provisional, &ids);
 			done = lappend(done, row);
 		}
 		else
-			note_failed(row, next);
+			note_failed(push, row, next);
 	}
 	if (rows != NIL)
 		note_all_done(push, ((PushRow *) linitial(rows))->target, done,
 					  provisional, ids);
-	if (attempt)
+	if (open)
+		attempt_in_doubt(attempt, false);
+	else if (attempt)
 		attempt_end(attempt);
+}
+
+/* Nothing was done with the row, which is certain: it goes again. */
+void
+push_mark_undone(PushRow *row)
+{
+	row->record.answered = true;
+	row->record.success = false;
+	row->record.code = NULL;
+	row->record.refusal = RECORD_RETRY;
 }

@@ -5,7 +5,8 @@
  *
  * A row that refers to one that Salesforce does not know yet waits until that
  * one has its id.  A circle of new rows is broken by leaving the references of
- * one of them out at first.
+ * one of them out at first.  With deletes it is the other way round: what was
+ * referred to goes last.
  *
  * Copyright (c) 2026, the sync authors
  *
@@ -449,6 +450,113 @@ push_choose_ready(List *rows, List **still_waiting)
 	}
 	*still_waiting = waiting;
 	return ready != NIL ? ready : break_circles(waiting);
+}
+
+/*
+ * Deletes
+ *
+ * Salesforce refuses to delete some records that others refer to, and deletes
+ * those others along with the rest: a row that was moved to another parent, too,
+ * if that has not arrived yet.
+ */
+
+/* A circle of references comes to an end there, in no order. */
+#define MAX_WAVES	50
+
+/* The delete of the record that a row refers to, or did before; or NULL. */
+static PushRow *
+deleted_parent(const PushRow *row, const NetField *field,
+			   const PushIndex *deletes)
+{
+	char		id[SYNC_ID_SPACE];
+	size_t		len;
+	PushRow    *parent;
+
+	if (!field->reference || field->base[0] != '"')
+		return NULL;
+	len = strlen(field->base);
+	if (len - 2 >= sizeof(id))
+		return NULL;
+	strlcpy(id, field->base + 1, len - 1);
+	parent = push_indexed(deletes, id);
+	return parent == row ? NULL : parent;
+}
+
+/* Puts parents of the row behind it; true if one was not. */
+static bool
+move_parents(const PushRow *row, const PushIndex *deletes)
+{
+	bool		moved = false;
+	ListCell   *lc;
+
+	foreach(lc, row->change->fields)
+	{
+		PushRow    *parent = deleted_parent(row, (NetField *) lfirst(lc),
+											deletes);
+
+		if (parent && parent->wave <= row->wave && row->wave < MAX_WAVES)
+		{
+			parent->wave = row->wave + 1;
+			moved = true;
+		}
+	}
+	return moved;
+}
+
+int
+push_choose_waves(List *rows, PushIndex *deletes)
+{
+	List	   *deleted = NIL;
+	bool		moved = true;
+	int			last = 0;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		if (((PushRow *) lfirst(lc))->change->operation == NET_DELETE)
+			deleted = lappend(deleted, lfirst(lc));
+	}
+	*deletes = push_index(deleted);
+	while (deleted != NIL && moved)
+	{
+		moved = false;
+		foreach(lc, rows)
+			moved |= move_parents((PushRow *) lfirst(lc), deletes);
+	}
+	foreach(lc, deleted)
+		last = Max(last, ((PushRow *) lfirst(lc))->wave);
+	return last;
+}
+
+/* Whether nothing more is to be sent of the row, for now. */
+bool
+push_is_settled(const PushRow *row)
+{
+	const WriteRecord *record = &row->record;
+
+	return record->answered &&
+		(record->success || (record->refusal != RECORD_RETRY &&
+							 record->refusal != RECORD_CHANGED));
+}
+
+bool
+push_hold_parents(const PushRow *row, const PushIndex *deletes)
+{
+	bool		any = false;
+	ListCell   *lc;
+
+	foreach(lc, row->change->fields)
+	{
+		PushRow    *parent = deleted_parent(row, (NetField *) lfirst(lc),
+											deletes);
+
+		/* In a circle nobody waits. */
+		if (parent == NULL || parent->wave <= row->wave)
+			continue;
+		parent->held = true;
+		any = true;
+	}
+	return any;
 }
 
 int64 *

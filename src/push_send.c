@@ -82,10 +82,14 @@ fill_record(PushRow *row)
 static int
 max_rows_of_call(const PushRow *row, WriteVerb verb)
 {
-	if (verb == WRITE_UPDATE && row->target->object->unmodified_since)
-		return CONDITIONAL_CALL_ROWS;
-	return row->change->attempts > 0 ? RETRY_CALL_ROWS :
-		COLLECTION_MAX_RECORDS;
+	const SyncObject *object = row->target->object;
+	int			most = COLLECTION_MAX_RECORDS;
+
+	if (verb == WRITE_UPDATE && object->unmodified_since)
+		most = CONDITIONAL_CALL_ROWS;
+	else if (row->change->attempts > 0)
+		most = RETRY_CALL_ROWS;
+	return object->batch_rows > 0 ? Min(most, object->batch_rows) : most;
 }
 
 /*
@@ -184,6 +188,7 @@ prepare_call(Push *push, PushCall *call)
 	memset(&call->call, 0, sizeof(WriteCall));
 	call->call.verb = call->verb;
 	call->call.external_id = call->target->object->external_id;
+	call->call.allow_duplicates = call->target->object->allow_duplicates;
 	call->call.records = palloc(sizeof(WriteRecord *) *
 								list_length(call->rows));
 	foreach(lc, call->rows)
@@ -263,34 +268,104 @@ record_attempts(Push *push, List *calls)
 	step_end();
 }
 
+/* Rows of a call, in calls of at most so many. */
+static List *
+calls_of(const PushCall *call, List *rows, int most)
+{
+	List	   *calls = NIL;
+	PushCall   *part = NULL;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		if (part == NULL || list_length(part->rows) >= most)
+		{
+			part = palloc0(sizeof(PushCall));
+			part->verb = call->verb;
+			part->target = call->target;
+			part->max_rows = most;
+			calls = lappend(calls, part);
+		}
+		part->rows = lappend(part->rows, lfirst(lc));
+	}
+	return calls;
+}
+
 /*
  * The call as a whole was refused for what stands in it: halves tell which row
  * it is.  A row that stands alone has the call's refusal for its own.
  */
 static List *
-halves_of(PushCall *call)
+halves_of(const PushCall *call)
 {
-	List	   *halves = NIL;
-	int			n = list_length(call->rows);
-	int			i = 0;
-	ListCell   *lc;
-	PushCall   *half[2];
+	return calls_of(call, call->rows, (list_length(call->rows) + 1) / 2);
+}
 
-	for (int k = 0; k < 2; k++)
-	{
-		half[k] = palloc0(sizeof(PushCall));
-		half[k]->verb = call->verb;
-		half[k]->target = call->target;
-		half[k]->max_rows = call->max_rows;
-		halves = lappend(halves, half[k]);
-	}
+/*
+ * Rows that were too many for one transaction in the org go again at once, half
+ * as many to a call; they leave this one.  One that was alone has to wait, or is
+ * refused (push_outcome.c).
+ */
+static List *
+take_crowded(PushCall *call)
+{
+	int			n = list_length(call->rows);
+	List	   *crowded = NIL;
+	List	   *others = NIL;
+	ListCell   *lc;
+
+	if (n == 1)
+		return NIL;
 	foreach(lc, call->rows)
 	{
-		PushCall   *target = half[i++ < n / 2 ? 0 : 1];
+		const WriteRecord *record = &((PushRow *) lfirst(lc))->record;
 
-		target->rows = lappend(target->rows, lfirst(lc));
+		if (record->answered && !record->success && record->crowded)
+			crowded = lappend(crowded, lfirst(lc));
+		else
+			others = lappend(others, lfirst(lc));
 	}
-	return halves;
+	call->rows = others;
+	return calls_of(call, crowded, n / 2);
+}
+
+/* Others of the object that are still to be sent are no larger. */
+static List *
+cut_others(List *calls, const PushCall *smaller)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, calls)
+	{
+		PushCall   *call = (PushCall *) lfirst(lc);
+
+		if (call->target == smaller->target && call->verb == smaller->verb &&
+			list_length(call->rows) > smaller->max_rows)
+			result = list_concat(result, calls_of(call, call->rows,
+												  smaller->max_rows));
+		else
+			result = lappend(result, call);
+	}
+	return result;
+}
+
+/* Within the step that notes the others: these were not done, nor are they. */
+static void
+note_unsent(List *calls)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, calls)
+	{
+		foreach(lc2, ((PushCall *) lfirst(lc))->rows)
+		{
+			NetChange  *change = ((PushRow *) lfirst(lc2))->change;
+
+			outbox_sent(change->seqs, change->nseqs, 0);
+		}
+	}
 }
 
 static void
@@ -312,6 +387,74 @@ take_refusal(PushCall *call)
 }
 
 /*
+ * Whom the refusal of a whole call concerns: its rows, if it may be for what
+ * stands in them; else all that goes out to the object, or to the org.  Codes
+ * that are not known to mean the org hold up no other object.
+ */
+typedef enum Concern
+{
+	CONCERNS_ROWS,
+	CONCERNS_OBJECT,
+	CONCERNS_ORG
+} Concern;
+
+static Concern
+concern_of(const ApiError *error)
+{
+	static const char *const of_org[] = {
+		"API_DISABLED_FOR_ORG", "API_CURRENTLY_DISABLED",
+		"TXN_SECURITY_METERING_ERROR"
+	};
+
+	for (size_t i = 0; i < lengthof(of_org); i++)
+	{
+		if (strcmp(error->code, of_org[i]) == 0)
+			return CONCERNS_ORG;
+	}
+	switch (error->refusal)
+	{
+		case API_LIMIT:
+		case API_LOGIN:
+			return CONCERNS_ORG;
+		case API_PERMISSION:
+			/* An edge server's own, without a code, says nothing of objects. */
+			return error->code[0] ? CONCERNS_OBJECT : CONCERNS_ORG;
+		case API_UNSUPPORTED:
+		case API_CURSOR:
+			return CONCERNS_OBJECT;
+		case API_REQUEST:
+			/* The path, the version or the method; of 400 the body. */
+			return error->status == 404 || error->status == 405 ||
+				error->status == 409 || error->status == 410 ||
+				error->status == 415 || error->status == 428 ?
+				CONCERNS_OBJECT : CONCERNS_ROWS;
+		default:
+			return CONCERNS_ROWS;
+	}
+}
+
+/* The rows of refused calls of an object wait, and others of it with them. */
+static void
+note_object_refused(Push *push, PushCall *call)
+{
+	const ApiError *refusal = &call->call.refusal;
+	SyncObject *object = call->target->object;
+	int64	   *seqs;
+	int			n;
+
+	call->target->refused = lappend_int(call->target->refused, call->verb);
+	seqs = push_numbers(call->rows, &n);
+	step_begin();
+	push_give_back(call->rows, call->attempt);
+	outbox_defer(seqs, n, GetCurrentTimestamp() + STUCK_RETRY);
+	catalog_failure(push->server, object->object, "push", NULL,
+					catalog_code(refusal->code), refusal->message,
+					"Salesforce refuses all changes of the object, whatever stands in them; they are sent again once a minute.",
+					NIL);
+	step_end();
+}
+
+/*
  * The call as a whole was refused, and nothing done.  Returns calls to be sent
  * instead; NIL with *settled = false if the rows have to take the refusal.
  */
@@ -319,33 +462,46 @@ static List *
 finish_refused(Push *push, PushCall *call, bool *settled)
 {
 	ApiRefusal	refusal = call->call.refusal.refusal;
+	Concern		concern = concern_of(&call->call.refusal);
+	bool		evolve = refusal == API_SCHEMA && !push->evolved;
 
 	*settled = true;
-	if (refusal == API_LIMIT || refusal == API_LOGIN ||
-		(refusal == API_SCHEMA && !push->evolved) ||
-		(refusal != API_TRANSIENT && list_length(call->rows) > 1))
+	if (concern == CONCERNS_OBJECT)
 	{
-		step_begin();
-		push_give_back(call->rows, call->attempt);
-		step_end();
+		note_object_refused(push, call);
+		return NIL;
 	}
-	else
+	if (concern == CONCERNS_ROWS && !evolve &&
+		(refusal == API_TRANSIENT || list_length(call->rows) == 1))
 	{
 		take_refusal(call);
 		*settled = false;
 		return NIL;
 	}
-	if (refusal == API_SCHEMA && !push->evolved)
+	step_begin();
+	push_give_back(call->rows, call->attempt);
+	step_end();
+	if (evolve)
 	{
 		push_evolve(push, call->target->object);
 		return NIL;
 	}
-	if (refusal == API_LIMIT || refusal == API_LOGIN)
+	if (concern == CONCERNS_ORG)
 	{
-		api_take_error(push->org->api, &call->call.refusal);
-		api_raise(push->org->api, "could not send changes to Salesforce");
+		push->refusal = &call->call.refusal;
+		return NIL;
 	}
 	return halves_of(call);
+}
+
+/* When all calls of a flight are finished, lest their rows be in doubt. */
+static void
+raise_refusal(Push *push)
+{
+	if (push->refusal == NULL)
+		return;
+	api_take_error(push->org->api, push->refusal);
+	api_raise(push->org->api, "could not send changes to Salesforce");
 }
 
 /* What a call came to; returns calls to be sent instead of it. */
@@ -353,6 +509,7 @@ static List *
 finish_call(Push *push, PushCall *call)
 {
 	bool		in_doubt = !call->call.answered && !call->call.refused;
+	List	   *smaller = NIL;
 
 	if (call->call.refused)
 	{
@@ -362,14 +519,50 @@ finish_call(Push *push, PushCall *call)
 		if (settled)
 			return instead;
 	}
+	else if (call->call.answered)
+		push_note_recovery(push, call->target);
 	push_bring_contacts(push, call->rows);
+	push_find_gone(push, call->target, call->rows);
 	step_begin();
 	if (in_doubt && call->attempt)
 		attempt_in_doubt(call->attempt, call->call.in_doubt_now);
 	else
+	{
+		smaller = take_crowded(call);
+		if (call->attempt)
+			note_unsent(smaller);
 		push_note_outcomes(push, call->rows, call->attempt);
+	}
 	step_end();
-	return NIL;
+	return smaller;
+}
+
+/* Calls that would be refused as others of their object and verb were. */
+static List *
+drop_refused(List *calls)
+{
+	List	   *left = NIL;
+	List	   *rows = NIL;
+	int64	   *seqs;
+	int			n;
+	ListCell   *lc;
+
+	foreach(lc, calls)
+	{
+		PushCall   *call = (PushCall *) lfirst(lc);
+
+		if (list_member_int(call->target->refused, call->verb))
+			rows = list_concat(rows, call->rows);
+		else
+			left = lappend(left, call);
+	}
+	if (rows == NIL)
+		return left;
+	seqs = push_numbers(rows, &n);
+	step_begin();
+	outbox_defer(seqs, n, GetCurrentTimestamp() + STUCK_RETRY);
+	step_end();
+	return left;
 }
 
 /* Calls that can be in flight together: no two of them lock the same parent. */
@@ -421,10 +614,16 @@ send_calls(Push *push, List *calls)
 		foreach(lc, flight)
 		{
 			PushCall   *call = (PushCall *) lfirst(lc);
+			List	   *instead;
 
 			call->call = writes[n++];
-			calls = list_concat(finish_call(push, call), calls);
+			instead = finish_call(push, call);
+			if (instead != NIL && !call->call.refused)
+				calls = cut_others(calls, linitial(instead));
+			calls = list_concat(instead, calls);
 		}
+		raise_refusal(push);
+		calls = drop_refused(calls);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
@@ -469,6 +668,7 @@ push_repeat(Push *push, PushObject *target, List *rows,
 	if (!refused)
 	{
 		(void) finish_call(push, &call);
+		raise_refusal(push);
 		return NIL;
 	}
 	step_begin();
@@ -500,8 +700,18 @@ take_group(List **rows)
 	return group;
 }
 
-void
-push_send(Push *push, List *rows)
+/* A Bulk job knows no conditions, and its transactions have 200 rows. */
+static bool
+may_go_by_bulk(const SyncObject *object, WriteVerb verb)
+{
+	if (verb == WRITE_UPDATE && object->unmodified_since)
+		return false;
+	return object->batch_rows == 0 ||
+		object->batch_rows >= COLLECTION_MAX_RECORDS;
+}
+
+static void
+send_wave(Push *push, List *rows)
 {
 	List	   *calls = NIL;
 
@@ -512,10 +722,92 @@ push_send(Push *push, List *rows)
 		WriteVerb	verb = verb_of((PushRow *) linitial(group));
 
 		if (list_length(group) > push_bulk_threshold &&
-			!(verb == WRITE_UPDATE && target->object->unmodified_since))
+			may_go_by_bulk(target->object, verb))
 			group = push_by_bulk(push, target, verb, group);
 		if (group != NIL)
 			calls = list_concat(calls, cut_into_calls(group, verb, target));
 	}
 	send_calls(push, calls);
+}
+
+/*
+ * What is to be deleted later, and the rows that are still to go out before it:
+ * all of them come again at the same moment, so that they meet.
+ */
+static void
+defer_together(List *rows)
+{
+	int			attempts = 0;
+	int64	   *seqs;
+	int			n;
+	ListCell   *lc;
+
+	if (rows == NIL)
+		return;
+	foreach(lc, rows)
+		attempts = Max(attempts, ((PushRow *) lfirst(lc))->change->attempts);
+	seqs = push_numbers(rows, &n);
+	step_begin();
+	outbox_defer(seqs, n, push_backoff(attempts));
+	step_end();
+}
+
+/* Adds to *held the rows of a wave that others have to wait for. */
+static void
+hold_parents(List *rows, int wave, const PushIndex *deletes, List **held)
+{
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->wave == wave && !row->held && !push_is_settled(row) &&
+			push_hold_parents(row, deletes))
+			*held = lappend(*held, row);
+	}
+}
+
+/* The rows of a wave; what is not to go in this round is put into *held. */
+static List *
+take_wave(List *rows, int wave, const PushIndex *deletes, List **held)
+{
+	List	   *taken = NIL;
+	ListCell   *lc;
+
+	foreach(lc, rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (row->wave != wave)
+			continue;
+		if (!row->held)
+			taken = lappend(taken, row);
+		else
+		{
+			*held = lappend(*held, row);
+			(void) push_hold_parents(row, deletes);
+		}
+	}
+	return taken;
+}
+
+void
+push_send(Push *push, List *rows)
+{
+	PushIndex	deletes;
+	int			last = push_choose_waves(rows, &deletes);
+	List	   *held = NIL;
+
+	if (last == 0)
+	{
+		send_wave(push, rows);
+		return;
+	}
+	for (int wave = 0; wave <= last; wave++)
+	{
+		send_wave(push, take_wave(rows, wave, &deletes, &held));
+		hold_parents(rows, wave, &deletes, &held);
+	}
+	defer_together(held);
 }

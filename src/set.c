@@ -21,6 +21,7 @@
 #include "functions.h"
 #include "login.h"
 #include "mapping.h"
+#include "salesforce/collections.h"
 #include "salesforce/query.h"
 #include "salesforce/soql.h"
 #include "tables/outbox.h"
@@ -271,6 +272,26 @@ set_interval(SyncObject *object, const char *value)
 	set_column(object, "interval", "::pg_catalog.interval", value);
 }
 
+static void
+set_batch_rows(SyncObject *object, const char *value)
+{
+	char	   *end;
+	long		rows;
+
+	if (value)
+	{
+		errno = 0;
+		rows = strtol(value, &end, 10);
+		if (errno != 0 || end == value || *end != '\0' || rows < 1 ||
+			rows > COLLECTION_MAX_RECORDS)
+			invalid_setting("batch_rows",
+							psprintf("It must be a number from 1 to %d.",
+									 COLLECTION_MAX_RECORDS));
+		value = psprintf("%ld", rows);
+	}
+	set_column(object, "batch_rows", "::pg_catalog.int4", value);
+}
+
 /*
  * sync.set(server name, object text, option text, value text) returns void
  */
@@ -306,11 +327,15 @@ sync_set(PG_FUNCTION_ARGS)
 		set_boolean(object, option, value, true);
 	else if (strcmp(option, "unmodified_since") == 0)
 		set_boolean(object, option, value, false);
+	else if (strcmp(option, "allow_duplicates") == 0)
+		set_boolean(object, option, value, false);
+	else if (strcmp(option, "batch_rows") == 0)
+		set_batch_rows(object, value);
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 				 errmsg("invalid option \"%s\"", option),
-				 errhint("Valid options in this context are: direction, fields, exclude, where, on_delete, conflict, external_id, interval, push_deletes, unmodified_since")));
+				 errhint("Valid options in this context are: direction, fields, exclude, where, on_delete, conflict, external_id, interval, push_deletes, unmodified_since, batch_rows, allow_duplicates")));
 	worker_wake_at_commit(server->serverid, false);
 	PG_RETURN_VOID();
 }

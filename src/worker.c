@@ -262,6 +262,8 @@ do_push(ServerWorker *w)
 	cycle.run = new_run();
 	cycle_check_budget(&cycle);
 	w->push_again = push_run(&cycle);
+	if (cycle.again)
+		w->next_turn = 0;
 	if (cycle_count_calls(w->org) == 0)
 		return;
 	step_begin();

@@ -65,6 +65,7 @@ static const RefusalRule refusal_rules[] = {
 	{"INVALID_FIELD", NULL, API_SCHEMA},
 	{"INVALID_TYPE", NULL, API_SCHEMA},
 	{NULL, "No such column", API_SCHEMA},
+	{NULL, "Field name not found", API_SCHEMA},
 	{NULL, "sObject type '", API_SCHEMA},
 
 	{"INVALID_QUERY_LOCATOR", NULL, API_CURSOR},

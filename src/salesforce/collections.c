@@ -27,6 +27,10 @@
 #include "text.h"
 #include "origin.h"
 
+/* Rules that only warn of duplicates let the record in then. */
+#define DUPLICATE_RULE_HEADER "Sforce-Duplicate-Rule-Header"
+#define ALLOW_DUPLICATES "allowSave=true"
+
 typedef enum PartForm
 {
 	PART_COLLECTION,
@@ -80,7 +84,9 @@ static const char *const passing_codes[] = {
 	"REQUEST_RUNNING_TOO_LONG",
 	"UNKNOWN_EXCEPTION",
 	"ALL_OR_NONE_OPERATION_ROLLED_BACK",
-	"PROCESSING_HALTED"
+	"PROCESSING_HALTED",
+	"API_DISABLED_FOR_ORG",		/* of a part of a Composite request */
+	"API_CURRENTLY_DISABLED"
 };
 
 RecordRefusal
@@ -98,16 +104,86 @@ record_refusal(const char *code)
 	return RECORD_PARK;
 }
 
+/* What a lock is called where code of the org met it. */
+static const char *const lock_words[] = {
+	"unable to obtain exclusive access to this record",
+	"Record Currently Unavailable",
+	"is currently being modified by another user"
+};
+
+/* Limits for what the org's own code does in one transaction. */
+static const char *const limit_words[] = {
+	"System.LimitException",
+	"CPU time limit",
+	"Too many SOQL queries",
+	"Too many SOSL queries",
+	"Too many query rows",
+	"Too many query locator rows",
+	"Too many DML",
+	"Too many future calls",
+	"Too many queueable jobs",
+	"Too many callouts",
+	"heap size too large"
+};
+
+/* In any case of letters: triggers and flows say it in their own words. */
+static bool
+mentions(const char *text, const char *words)
+{
+	size_t		len = strlen(words);
+
+	for (; *text != '\0'; text++)
+		if (pg_strncasecmp(text, words, len) == 0)
+			return true;
+	return false;
+}
+
+static bool
+mentions_any(const char *text, const char *const *words, int n)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+		if (mentions(text, words[i]))
+			return true;
+	return false;
+}
+
+/*
+ * A lock that came as the failure of a trigger or a flow.  The message of a
+ * validation rule is what somebody wrote: it takes more than the code there.
+ */
+static bool
+is_wrapped_lock(const char *code, const char *message)
+{
+	if (message == NULL || strcmp(code, "UNABLE_TO_LOCK_ROW") == 0)
+		return false;
+	if (mentions_any(message, lock_words, lengthof(lock_words)))
+		return true;
+	return strcmp(code, "FIELD_CUSTOM_VALIDATION_EXCEPTION") != 0 &&
+		strstr(message, "UNABLE_TO_LOCK_ROW") != NULL;
+}
+
+bool
+record_is_crowded(const char *code, const char *message)
+{
+	return message != NULL &&
+		(is_wrapped_lock(code, message) ||
+		 mentions_any(message, limit_words, lengthof(limit_words)));
+}
+
 RecordRefusal
 record_refusal_of(const char *code, const char *message, const List *fields,
 				  WriteVerb verb)
 {
 	RecordRefusal refusal = record_refusal(code);
 
-	if (refusal == RECORD_PARK && message != NULL &&
-		strncmp(code, "CANNOT_", 7) == 0 &&
-		strstr(message, "UNABLE_TO_LOCK_ROW") != NULL)
+	if (refusal == RECORD_PARK && is_wrapped_lock(code, message))
 		return RECORD_RETRY;
+	/* Of a record that is gone for good: a delete refers to nothing else. */
+	if (verb == WRITE_DELETE && fields == NIL &&
+		strcmp(code, "INVALID_CROSS_REFERENCE_KEY") == 0)
+		return RECORD_GONE;
 	if (refusal != RECORD_GONE)
 		return refusal;
 	if (verb == WRITE_CREATE || verb == WRITE_UPSERT)
@@ -115,6 +191,16 @@ record_refusal_of(const char *code, const char *message, const List *fields,
 	if (fields != NIL && pg_strcasecmp(linitial(fields), "Id") != 0)
 		return RECORD_PARK;
 	return RECORD_GONE;
+}
+
+/* In an update the same code may mean the record, or what it refers to. */
+bool
+record_may_be_gone(const WriteRecord *record)
+{
+	return record->answered && !record->success &&
+		record->refusal == RECORD_PARK && record->error_fields == NIL &&
+		(strcmp(record->code, "INVALID_CROSS_REFERENCE_KEY") == 0 ||
+		 strcmp(record->code, "NOT_FOUND") == 0);
 }
 
 /* Where it was not the record that was refused, but the request with it. */
@@ -375,7 +461,7 @@ row_path(const WriteRecord *record)
  */
 static void
 append_subrequest(StringInfo body, const SalesforceApi *api,
-				  const WriteRecord *record, int i)
+				  const WriteCall *call, const WriteRecord *record, int i)
 {
 	appendStringInfo(body, "{\"method\":\"PATCH\","
 					 "\"url\":\"/services/data/v%s%s\","
@@ -385,6 +471,9 @@ append_subrequest(StringInfo body, const SalesforceApi *api,
 	if (api->client_name != NULL)
 		appendStringInfo(body, ",\"Sforce-Call-Options\":\"client=%s\"",
 						 api->client_name);
+	if (call->allow_duplicates)
+		appendStringInfoString(body, ",\"" DUPLICATE_RULE_HEADER "\":\""
+							   ALLOW_DUPLICATES "\"");
 	if (record->unmodified_since != 0)
 		appendStringInfo(body, ",\"If-Unmodified-Since\":\"%s\"",
 						 http_date(record->unmodified_since));
@@ -406,7 +495,8 @@ make_composite(const Writer *writer, Part *part)
 	{
 		if (i > 0)
 			appendStringInfoChar(&body, ',');
-		append_subrequest(&body, writer->api, part->records[i], i);
+		append_subrequest(&body, writer->api, part->call, part->records[i],
+						  i);
 	}
 	appendStringInfoString(&body, "]}");
 	part->http.kind = API_KIND_COMPOSITE;
@@ -446,6 +536,10 @@ add_part(Writer *writer, WriteCall *call, PartForm form,
 	part->nrecords = nrecords;
 	part->http.once = true;
 	part->http.headers = list_make1("Sforce-Auto-Assign: FALSE");
+	if (call->allow_duplicates)
+		part->http.headers = lappend(part->http.headers,
+									 DUPLICATE_RULE_HEADER ": "
+									 ALLOW_DUPLICATES);
 	if (form == PART_COLLECTION)
 		make_collection(part);
 	else if (form == PART_COMPOSITE)
@@ -522,6 +616,7 @@ clear_outcome(WriteCall *call)
 		WriteRecord *record = call->records[i];
 
 		record->answered = record->success = record->created = false;
+		record->crowded = false;
 		record->new_id = record->code = record->message = NULL;
 		record->refusal = RECORD_RETRY;
 		record->error_fields = NIL;
@@ -631,6 +726,7 @@ read_errors(Writer *writer, WriteRecord *record, WriteVerb verb,
 	MemoryContextSwitchTo(work);
 	record->refusal = record_refusal_of(record->code, record->message,
 										record->error_fields, verb);
+	record->crowded = record_is_crowded(record->code, record->message);
 	return true;
 }
 
@@ -647,27 +743,62 @@ accept_record(Writer *writer, WriteRecord *record, const char *id)
 	}
 }
 
-/* What cannot be understood leaves the record unanswered. */
+/* True if something stands there that is no empty list. */
+static bool
+tells_errors(const Json *errors)
+{
+	return json_kind(errors) != JSON_IS_NULL &&
+		(json_kind(errors) != JSON_IS_ARRAY || json_count(errors) > 0);
+}
+
+/*
+ * What cannot be understood leaves the record unanswered, and so does a result
+ * that contradicts itself: a success with errors, a failure without any, a new
+ * record that has no id or failed with one.  Whether it was made is looked for
+ * then.
+ */
 static void
 read_item(Writer *writer, Part *part, WriteRecord *record, const Json *item)
 {
 	WriteVerb	verb = part->call->verb;
 	const char *id = json_text(json_get(item, "id"));
+	const Json *errors = json_get(item, "errors");
 
 	if (id != NULL && !id_is_valid(id))
 		id = NULL;
 	if (!json_get_bool(item, "success", false))
 	{
-		(void) read_errors(writer, record, verb, json_get(item, "errors"),
-						   "statusCode");
+		if (id == NULL || verb != WRITE_CREATE)
+			(void) read_errors(writer, record, verb, errors, "statusCode");
 		return;
 	}
+	if (tells_errors(errors))
+		return;
 	/* A new record that has no id would never be found again. */
 	if (id == NULL && (verb == WRITE_CREATE || verb == WRITE_UPSERT))
 		return;
 	accept_record(writer, record, id);
 	record->created = verb == WRITE_CREATE ||
 		json_get_bool(item, "created", false);
+}
+
+/* Two new records cannot have the same id: which of them has it is not known. */
+static void
+doubt_same_ids(const Part *part)
+{
+	int			i;
+	int			j;
+
+	for (i = 0; i < part->nrecords; i++)
+		for (j = 0; j < i; j++)
+		{
+			WriteRecord *a = part->records[i];
+			WriteRecord *b = part->records[j];
+
+			if (a->new_id != NULL && b->new_id != NULL &&
+				strcmp(a->new_id, b->new_id) == 0)
+				a->answered = a->success = b->answered = b->success = false;
+		}
 }
 
 /* True if an id that was answered is that of the record in this place. */
@@ -706,6 +837,8 @@ read_collection(Writer *writer, Part *part, const Json *json)
 		}
 	for (i = 0; i < part->nrecords; i++)
 		read_item(writer, part, part->records[i], json_item(json, i));
+	if (part->call->verb == WRITE_CREATE || part->call->verb == WRITE_UPSERT)
+		doubt_same_ids(part);
 }
 
 /* A row that answered by itself, or within Composite. */

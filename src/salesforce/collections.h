@@ -33,7 +33,7 @@ typedef enum RecordRefusal
 	RECORD_RETRY,				/* locks, limits, server busy: again, later */
 	RECORD_PARK,				/* validation, required, duplicate, permission:
 								 * again when somebody has changed something */
-	RECORD_GONE,				/* ENTITY_IS_DELETED */
+	RECORD_GONE,				/* the record is deleted, or purged */
 	RECORD_CHANGED,				/* 412: changed since, under a condition */
 	RECORD_CONVERTED			/* CANNOT_UPDATE_CONVERTED_LEAD */
 } RecordRefusal;
@@ -60,6 +60,7 @@ typedef struct WriteRecord
 	bool		created;		/* of an upsert */
 	char	   *new_id;			/* id that Salesforce answered; or NULL */
 	RecordRefusal refusal;
+	bool		crowded;		/* record_is_crowded */
 	char	   *code;			/* statusCode */
 	char	   *message;
 	List	   *error_fields;	/* of char * */
@@ -72,6 +73,7 @@ typedef struct WriteCall
 	const char *external_id;	/* field of an upsert */
 	WriteRecord **records;
 	int			nrecords;		/* <= COLLECTION_MAX_RECORDS */
+	bool		allow_duplicates;	/* where a rule only warns of them */
 
 	/*
 	 * The answer of the call as a whole.  Not answered: nothing is known of its
@@ -115,13 +117,19 @@ extern void collections_write(SalesforceApi *api, WriteCall *calls, int n);
 
 /*
  * Classifies a statusCode.  With a message: also a lock that a trigger of the
- * org met, which comes as CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY.
+ * org met, which comes as CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY or another code.
+ * record_is_crowded: such a lock, or a limit of the org's own code, may be met for
+ * what the records of a call do together: a smaller call may pass.
  * RECORD_GONE is given only where the record itself is meant: the same code is
  * used for a parent that is gone, then with the reference among the fields, and
- * for any creation.
+ * for any creation.  So is INVALID_CROSS_REFERENCE_KEY of a record that was purged,
+ * without fields; in an update it may as well mean what the record refers to:
+ * record_may_be_gone says where the org is to be asked for the record.
  */
 extern RecordRefusal record_refusal(const char *code);
 extern RecordRefusal record_refusal_of(const char *code, const char *message,
 									   const List *fields, WriteVerb verb);
+extern bool record_is_crowded(const char *code, const char *message);
+extern bool record_may_be_gone(const WriteRecord *record);
 
 #endif							/* SYNC_COLLECTIONS_H */

@@ -284,6 +284,30 @@ ingest_delete(SalesforceApi *api, const char *job_id)
 								 api->error.status, api->error.code)));
 }
 
+/*
+ * The message begins with a code, as "InvalidBatch : Field name not found : X";
+ * codes of calls are written with capitals.
+ */
+ApiRefusal
+ingest_refusal(SalesforceApi *api, const IngestJob *job)
+{
+	const char *message = job->message;
+	size_t		len = strspn(message, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+							 "abcdefghijklmnopqrstuvwxyz_");
+	const char *after = message + len + strspn(message + len, " ");
+	char	   *code = NULL;
+
+	if (len > 3 && *after == ':')
+	{
+		code = pnstrdup(message, len);
+		for (char *p = code; *p != '\0'; p++)
+			*p = pg_ascii_toupper((unsigned char) *p);
+		message = after + 1;
+	}
+	api_set_error(api, 0, code, message);
+	return api->error.refusal;
+}
+
 /* ------------------------------------------------------------------------
  * The upload
  * ------------------------------------------------------------------------
@@ -560,6 +584,7 @@ take_row(Results *results, IngestRow *row)
 	read_error(row, value_at(results, results->error));
 	row->refusal = record_refusal_of(row->code, row->message,
 									 row->error_fields, results->verb);
+	row->crowded = record_is_crowded(row->code, row->message);
 }
 
 static void

@@ -56,6 +56,9 @@ typedef struct IngestJob
  *
  * ingest_poll, ingest_wait: as for query jobs (bulk.h); a job that failed as a
  * whole does not raise.
+ *
+ * ingest_refusal: what the message of a job that failed as a whole asks for, as
+ * that of a call would; it is api->error then.
  */
 extern IngestJob *ingest_create(SalesforceApi *api, const char *object,
 								WriteVerb verb, const char *external_id);
@@ -66,6 +69,7 @@ extern void ingest_poll(SalesforceApi *api, IngestJob *job);
 extern void ingest_wait(SalesforceApi *api, IngestJob *job);
 extern bool ingest_abort(SalesforceApi *api, const char *job_id);
 extern void ingest_delete(SalesforceApi *api, const char *job_id);
+extern ApiRefusal ingest_refusal(SalesforceApi *api, const IngestJob *job);
 
 /*
  * The upload.  fields: List of char *, the columns (Id first for update and
@@ -110,6 +114,7 @@ typedef struct IngestRow
 	const char *message;
 	List	   *error_fields;	/* of char * */
 	RecordRefusal refusal;		/* of all but INGEST_ROW_DONE */
+	bool		crowded;		/* record_is_crowded */
 	const char *const *values;	/* NULL pointer for an empty value */
 } IngestRow;
 

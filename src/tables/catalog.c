@@ -165,7 +165,8 @@ catalog_servers(void)
 	" o.direction, o.conflict, o.external_id, o.push_deletes," \
 	" o.unmodified_since, s.serverid, p.described_fully, p.last_synced," \
 	" x.failed, x.push_failed, p.rereads, x.rows_due," \
-	" p.unguarded, p.merge, p.misshapen, p.fewer, p.came" \
+	" p.unguarded, p.merge, p.misshapen, p.fewer, p.came," \
+	" o.allow_duplicates, coalesce(o.batch_rows, 0)" \
 	" FROM sync.object o JOIN sync.progress p USING (server, object)" \
 	" JOIN sync.server s USING (server)" \
 	" CROSS JOIN LATERAL " FAILURES_OF_OBJECT " x" \
@@ -234,6 +235,8 @@ object_from_row(SqlScope *sql, uint64 row)
 	object->misshapen = sql_bool(sql, row, 41);
 	object->fewer_fields = sql_bool(sql, row, 42);
 	object->came = sql_int(sql, row, 43);
+	object->allow_duplicates = sql_bool(sql, row, 44);
+	object->batch_rows = (int) sql_int(sql, row, 45);
 	return object;
 }
 

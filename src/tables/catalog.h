@@ -91,6 +91,8 @@ typedef struct SyncObject
 	char	   *external_id;	/* or NULL */
 	bool		push_deletes;
 	bool		unmodified_since;	/* write under If-Unmodified-Since */
+	bool		allow_duplicates;	/* in spite of rules that warn of them */
+	int			batch_rows;		/* most in a call; 0 = as many as it takes */
 
 	SyncState	state;
 	char	   *stamp_field;

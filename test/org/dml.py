@@ -17,6 +17,7 @@ from store import RowLocked
 
 SYSTEM_DATES = ("CreatedDate", "LastModifiedDate", "SystemModstamp")
 TEMPLATE = re.compile(r"\{(\w+)\}")
+LIMIT = "%sTrigger: System.LimitException: Apex CPU time limit exceeded"
 DUPLICATE = "You're creating a duplicate record. We recommend you use an existing record instead."
 
 
@@ -60,6 +61,7 @@ class Change(Removal, Merging):
         self.user = user
         self.options = options or Options()
         self.stamp = self.options.stamp or org.clock.stamp()
+        self.together = 1       # records in this transaction
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -76,7 +78,8 @@ class Change(Removal, Merging):
         if row is None:
             gone = self.writer.query("SELECT 1 FROM sys_deleted WHERE object = ? AND id = ?",
                                      (obj.name, record_id)).fetchone()
-            if gone:
+            # what was purged is as unknown as what never was
+            if gone and not (obj.undeletable and obj.field("IsDeleted")):
                 raise RecordError("ENTITY_IS_DELETED", "entity is deleted", status=404)
             raise RecordError("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id",
                               status=404)
@@ -253,6 +256,15 @@ class Change(Removal, Merging):
         if value is not None and [i for i in self.by_key(obj, field, value) if i != record_id]:
             raise RecordError("DUPLICATES_DETECTED", DUPLICATE)
 
+    def check_governor(self, obj, op):
+        """The org's own code can take only so many records in a transaction."""
+        rule = self.org.config["governor"]
+        if self.options.system or not rule or rule["object"].lower() != obj.name.lower() or \
+                op not in rule.get("on", (op,)) or self.together <= rule["rows"]:
+            return
+        raise RecordError(rule.get("statusCode", "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"),
+                          rule.get("message", LIMIT % obj.name))
+
     # -- insert, update, upsert ----------------------------------------------------------------
 
     def insert(self, obj, record):
@@ -261,6 +273,7 @@ class Change(Removal, Merging):
             raise no_access(obj, "create")
         new = self.incoming(obj, record, True)
         self.org.faults.check_record(obj, "insert", record)
+        self.check_governor(obj, "insert")
         given = next((value for name, value in record.items() if name.lower() == "id"), None)
         if given and not self.options.system:
             raise RecordError("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert "
@@ -318,6 +331,7 @@ class Change(Removal, Merging):
         row = self.live_row(obj, record_id)
         self.lock(record_id)
         self.org.faults.check_record(obj, "update", dict(record, Id=record_id))
+        self.check_governor(obj, "update")
         if if_unmodified_since is not None:
             if_unmodified_since(row)
         if not self.options.system:
@@ -468,6 +482,7 @@ def each(change, work, items, all_or_none=False):
     `work` gives the result's entries. With all_or_none the first that fails takes all back.
     """
     results, failed = [], False
+    change.together = len(items)
     for item in items:
         try:
             with change.writer.savepoint():

@@ -131,6 +131,7 @@ class Ingest:
                 return
             with self.org.store.write() as writer:
                 change = Change(self.org, writer, job.user, options)
+                change.together = len(chunk)
                 for row in chunk:
                     self.process_row(job, obj, change, row)
 

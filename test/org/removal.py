@@ -15,6 +15,7 @@ class Removal:
         record_id = of_object(obj, record_id)
         row = self.live_row(obj, record_id)
         self.org.faults.check_record(obj, "delete", {"Id": record_id})
+        self.check_governor(obj, "delete")
         if obj.name == "CampaignMemberStatus" and not self.options.system:
             for name in ("IsDefault", "HasResponded"):
                 if row.get(name):

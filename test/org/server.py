@@ -36,6 +36,7 @@ DEFAULTS = {
     "bulk_empty_body": False, "ingest_seed": 1, "chunk_size": 16384, "session_seconds": 7200,
     "deleted_log_days": 15, "extra_minutes_uncovered": 0, "jwt_org_clock": False,
     "cursor_seconds": 172800, "recycle_days": 15, "org_id": None,
+    "governor": None,
 }
 
 COMMON = {
