@@ -368,8 +368,9 @@ read_server(ForeignServer *server)
 	result->api_budget = budget ? parse_share(budget) : 0.8;
 	result->client_name = text_option(server->options, "client_name", "sync");
 	result->ca_file = text_option(server->options, "ca_file", NULL);
+	/* Salesforce lets a query run for 120 s (SOQL limits). */
 	result->timeout = duration_option(server->options, "timeout",
-									  60 * USECS_PER_SEC);
+									  150 * USECS_PER_SEC);
 	result->keep_log = duration_option(server->options, "keep_log",
 									   5 * USECS_PER_DAY);
 	return result;

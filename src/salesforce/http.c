@@ -935,7 +935,8 @@ stream_check_idle(HttpStream *stream, int64 waiting_since)
 		return;
 	stream->idle_too_long = true;
 	snprintf(stream->error, sizeof(stream->error),
-			 "less than %d bytes were received in %.3g seconds", TRICKLE,
+			 "less than %d bytes were received in %.3g seconds (option \"timeout\")",
+			 TRICKLE,
 			 stream->client->options.idle_timeout / 1000.0);
 	stream_stop(stream);
 }

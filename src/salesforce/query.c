@@ -39,6 +39,7 @@ typedef struct QueryRows
 	RowSource	source;			/* first: what COPY reads from */
 	const QueryPage *page;
 	List	   *paths;			/* per field the List of its parts */
+	bool		has_id;			/* one of them is the Id */
 	int			next;			/* record to be written next */
 	StringInfoData row;
 	int			taken;			/* bytes of row that were handed out */
@@ -415,9 +416,14 @@ append_value(StringInfo row, const Json *value)
 static void
 write_row(QueryRows *rows)
 {
-	const Json *record = json_item(rows->page->records, rows->next++);
+	const Json *record = json_item(rows->page->records, rows->next);
 	const char *separator = "";
 	ListCell   *lc;
+
+	/* By a wrong one the row would be another. */
+	if (rows->has_id)
+		(void) query_id(rows->page, rows->next);
+	rows->next++;
 
 	resetStringInfo(&rows->row);
 	rows->taken = 0;
@@ -476,8 +482,12 @@ query_rows(QueryPage *page, List *fields)
 	rows->source.rewind = rewind_rows;
 	rows->page = page;
 	foreach(lc, fields)
-		rows->paths = lappend(rows->paths,
-							  split_path((const char *) lfirst(lc)));
+	{
+		const char *field = (const char *) lfirst(lc);
+
+		rows->paths = lappend(rows->paths, split_path(field));
+		rows->has_id |= strcmp(field, "Id") == 0;
+	}
 	initStringInfo(&rows->row);
 	MemoryContextSwitchTo(caller);
 	return &rows->source;
@@ -602,10 +612,19 @@ refuse(const SalesforceApi *api, Question *question)
 										api->error.message : "");
 }
 
+/* In a PG_CATCH: nothing came, or not to the end. */
+static bool
+got_no_answer(const SalesforceApi *api)
+{
+	return geterrcode() == ERRCODE_CONNECTION_FAILURE &&
+		api->error.status == 0;
+}
+
 /* In a PG_CATCH: an answer that makes no sense concerns its question alone. */
 static void
 refuse_broken(SalesforceApi *api, Question *question, MemoryContext caller)
 {
+	bool		no_answer = got_no_answer(api);
 	ErrorData  *error;
 
 	MemoryContextSwitchTo(caller);
@@ -614,7 +633,7 @@ refuse_broken(SalesforceApi *api, Question *question, MemoryContext caller)
 		error->sqlerrcode == ERRCODE_OUT_OF_MEMORY)
 		PG_RE_THROW();
 	FlushErrorState();
-	api_set_error(api, 200, NULL, error->detail ?
+	api_set_error(api, no_answer ? 0 : 200, NULL, error->detail ?
 				  psprintf("%s: %s", error->message, error->detail) :
 				  error->message);
 	api->error.refusal = API_TRANSIENT;
@@ -750,7 +769,10 @@ ask_together(SalesforceApi *api, Question **batch, int n)
 	return true;
 }
 
-/* Same; an answer too big to be held counts as not taken. */
+/*
+ * Same; an answer too big to be held counts as not taken, and so does one that
+ * does not come: one question may take longer than all others together.
+ */
 static bool
 try_together(SalesforceApi *api, Question **batch, int n)
 {
@@ -763,13 +785,45 @@ try_together(SalesforceApi *api, Question **batch, int n)
 	}
 	PG_CATCH();
 	{
-		if (geterrcode() != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+		if (geterrcode() != ERRCODE_PROGRAM_LIMIT_EXCEEDED &&
+			!(n > 1 && got_no_answer(api)))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(context);
 		FlushErrorState();
 	}
 	PG_END_TRY();
 	return asked;
+}
+
+static void
+ask_alone(SalesforceApi *api, Question *question)
+{
+	if (is_query(question))
+		ask_query_alone(api, question);
+	else
+		ask_window_alone(api, question);
+}
+
+/* False if nobody answers; that the question is slow is its own trouble. */
+static bool
+try_alone(SalesforceApi *api, Question *question)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool answered = true;
+
+	PG_TRY();
+	{
+		ask_alone(api, question);
+	}
+	PG_CATCH();
+	{
+		if (!got_no_answer(api))
+			PG_RE_THROW();
+		refuse_broken(api, question, context);
+		answered = false;
+	}
+	PG_END_TRY();
+	return answered;
 }
 
 /* The next questions that fit into one call; returns how many. */
@@ -795,6 +849,7 @@ next_batch(Question *questions, int n, bool *taken, Question **batch)
 static void
 ask_batch(SalesforceApi *api, Question **batch, int n)
 {
+	int			silent = 0;
 	int			i;
 
 	/* One alone costs the same, and has less that can be refused. */
@@ -802,12 +857,13 @@ ask_batch(SalesforceApi *api, Question **batch, int n)
 		 strlen(question_path(api, batch[0])) > MAX_PATH_LENGTH) &&
 		try_together(api, batch, n))
 		return;
+	/* None of three is answered: it is the org, and others would wait, too. */
 	for (i = 0; i < n; i++)
 	{
-		if (is_query(batch[i]))
-			ask_query_alone(api, batch[i]);
-		else
-			ask_window_alone(api, batch[i]);
+		if (n == 1 || (i == 2 && silent == 2))
+			ask_alone(api, batch[i]);
+		else if (!try_alone(api, batch[i]))
+			silent++;
 	}
 }
 
