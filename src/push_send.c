@@ -19,6 +19,7 @@
 #include "mapping.h"
 #include "push.h"
 #include "step.h"
+#include "tables/identity.h"
 #include "tables/stamps.h"
 
 /* Rows that were refused for a lock or a limit go in smaller calls. */
@@ -497,6 +498,41 @@ raise_refusal(Push *push)
 	api_raise(push->org->api, "could not send changes to Salesforce");
 }
 
+/*
+ * An id that a row has already is not that of a new record: the answer is one to
+ * something else.  What came of the row is looked for.
+ */
+static void
+doubt_known_ids(PushCall *call)
+{
+	Oid			relid = call->target->object->relid;
+	List	   *rows = NIL;
+	List	   *ids = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+	ListCell   *lc3;
+
+	if (call->verb != WRITE_CREATE)
+		return;
+	foreach(lc, call->rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (!row->record.answered || !row->record.success)
+			continue;
+		rows = lappend(rows, row);
+		ids = lappend(ids, row->record.new_id);
+	}
+	if (rows == NIL)
+		return;
+	forthree(lc, rows, lc2, stamps_column(relid, "id", ids),
+			 lc3, identity_taken(ids))
+	{
+		if (lfirst(lc2) || lfirst(lc3))
+			((PushRow *) lfirst(lc))->record.answered = false;
+	}
+}
+
 /* What a call came to; returns calls to be sent instead of it. */
 static List *
 finish_call(Push *push, PushCall *call)
@@ -521,6 +557,7 @@ finish_call(Push *push, PushCall *call)
 		attempt_in_doubt(call->attempt, call->call.in_doubt_now);
 	else
 	{
+		doubt_known_ids(call);
 		smaller = take_crowded(call);
 		if (call->attempt)
 			note_unsent(smaller);
