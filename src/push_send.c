@@ -733,7 +733,7 @@ send_wave(Push *push, List *rows)
  * all of them come again at the same moment, so that they meet.
  */
 static void
-defer_together(List *rows)
+defer_together(List *rows, TimestampTz until)
 {
 	int			attempts = 0;
 	int64	   *seqs;
@@ -746,7 +746,7 @@ defer_together(List *rows)
 		attempts = Max(attempts, ((PushRow *) lfirst(lc))->change->attempts);
 	seqs = push_numbers(rows, &n);
 	step_begin();
-	outbox_defer(seqs, n, push_backoff(attempts));
+	outbox_defer(seqs, n, Max(until, push_backoff(attempts)));
 	step_end();
 }
 
@@ -790,22 +790,47 @@ take_wave(List *rows, int wave, const PushIndex *deletes, List **held)
 	return taken;
 }
 
+/*
+ * Updates that are not in this round may move rows away from what is to be
+ * deleted, too: they met a lock, their table is locked.  Returns when they are due.
+ */
+static TimestampTz
+hold_awaited(List *rows, const PushIndex *deletes)
+{
+	TimestampTz until;
+	List	   *ids = NIL;
+	int64	   *seqs;
+	int			n;
+	ListCell   *lc;
+
+	for (int i = 0; i < deletes->n; i++)
+		ids = lappend(ids, deletes->rows[i]->change->id);
+	seqs = push_numbers(rows, &n);
+	step_begin();
+	foreach(lc, outbox_awaited(ids, seqs, n, &until))
+		push_indexed(deletes, lfirst(lc))->held = true;
+	step_end();
+	return until;
+}
+
 void
 push_send(Push *push, List *rows)
 {
 	PushIndex	deletes;
 	int			last = push_choose_waves(rows, &deletes);
+	TimestampTz until;
 	List	   *held = NIL;
 
-	if (last == 0)
+	if (deletes.n == 0)
 	{
 		send_wave(push, rows);
 		return;
 	}
+	until = hold_awaited(rows, &deletes);
 	for (int wave = 0; wave <= last; wave++)
 	{
 		send_wave(push, take_wave(rows, wave, &deletes, &held));
 		hold_parents(rows, wave, &deletes, &held);
 	}
-	defer_together(held);
+	defer_together(held, until);
 }
