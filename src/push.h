@@ -167,8 +167,12 @@ extern void push_note_recovery(Push *push, PushObject *target);
 extern bool push_same_value(const NetField *net, const char *json,
 							const char *theirs);
 
-/* push_send.c: rows in calls.  push_repeat: those of an attempt, again. */
+/*
+ * push_send.c: rows in calls.  push_repeat: those of an attempt, again.
+ * push_concerns_org: whether nothing at all can be sent, not only of an object.
+ */
 extern void push_send(Push *push, List *rows);
+extern bool push_concerns_org(const ApiError *error);
 extern void push_repeat(Push *push, PushObject *target, WriteVerb verb,
 						List *rows, int64 attempt);
 

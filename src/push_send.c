@@ -427,6 +427,12 @@ concern_of(const ApiError *error)
 	}
 }
 
+bool
+push_concerns_org(const ApiError *error)
+{
+	return concern_of(error) == CONCERNS_ORG;
+}
+
 /* The rows of refused calls of an object wait, and others of it with them. */
 static void
 note_object_refused(Push *push, PushCall *call)
