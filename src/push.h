@@ -173,8 +173,10 @@ extern bool push_same_value(const NetField *net, const char *json,
 /*
  * push_send.c: rows in calls.  push_repeat: those of an upsert, again; returns
  * those of which nothing is known yet.
+ * push_concerns_org: whether nothing at all can be sent, not only of an object.
  */
 extern void push_send(Push *push, List *rows);
+extern bool push_concerns_org(const ApiError *error);
 extern List *push_repeat(Push *push, PushObject *target, List *rows,
 						 const OutboxAttempt *attempt);
 

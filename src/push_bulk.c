@@ -346,10 +346,27 @@ finish(Push *push, Job *job, IngestJob *ingest, List *rows, int64 attempt)
 	return evolved_after(push, job, ingest) ? NIL : others;
 }
 
+/* It may take the rows one by one nevertheless. */
+static bool
+refuses_job(const ApiError *error)
+{
+	return error->status != 0 && error->refusal != API_TRANSIENT &&
+		error->refusal != API_LOGIN &&
+		strcmp(error->code, "REQUEST_LIMIT_EXCEEDED") != 0;
+}
+
+static void
+tell_refused(const PushObject *target, const ApiError *error)
+{
+	ereport(LOG,
+			(errmsg("Salesforce takes no Bulk job for changes of \"%s\", they are sent by Collections",
+					target->object->object),
+			 errdetail("%s: %s", error->code, error->message)));
+}
+
 /*
- * A new job, or NULL if Salesforce takes none for these rows, which it may take
- * one by one: an object that Bulk does not serve, a permission, the allowance
- * of Bulk alone.
+ * A new job, or NULL if Salesforce takes none for these rows: an object that
+ * Bulk does not serve, a permission, the allowance of Bulk alone.
  */
 static IngestJob *
 create_job(Push *push, PushObject *target, WriteVerb verb)
@@ -366,19 +383,41 @@ create_job(Push *push, PushObject *target, WriteVerb verb)
 	}
 	PG_CATCH();
 	{
-		if (error->status == 0 || error->refusal == API_TRANSIENT ||
-			error->refusal == API_LOGIN ||
-			strcmp(error->code, "REQUEST_LIMIT_EXCEEDED") == 0)
+		if (!refuses_job(error))
 			PG_RE_THROW();
 		MemoryContextSwitchTo(caller);
 		FlushErrorState();
-		ereport(LOG,
-				(errmsg("Salesforce takes no Bulk job for changes of \"%s\", they are sent by Collections",
-						target->object->object),
-				 errdetail("%s: %s", error->code, error->message)));
+		tell_refused(target, error);
 	}
 	PG_END_TRY();
 	return ingest;
+}
+
+/* False if the job's rows were refused, and it will do nothing any more. */
+static bool
+upload(Push *push, PushObject *target, IngestJob *ingest, StringInfo csv)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ApiError   *error = &push->org->api->error;
+	volatile bool refused = false;
+
+	api_clear_error(push->org->api);
+	PG_TRY();
+	{
+		ingest_upload(push->org->api, ingest, csv);
+	}
+	PG_CATCH();
+	{
+		if (!refuses_job(error))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		tell_refused(target, error);
+		refused = true;
+	}
+	PG_END_TRY();
+	pfree(csv->data);
+	return !refused || !ingest_abort(push->org->api, ingest->id);
 }
 
 /*
@@ -417,8 +456,14 @@ run_job(Push *push, PushObject *target, WriteVerb verb, List *rows,
 	attempt_has_job(attempt, ingest->id);
 	outbox_sent(seqs, n, attempt);
 	step_end();
-	ingest_upload(push->org->api, ingest, &csv);
-	pfree(csv.data);
+	if (!upload(push, target, ingest, &csv))
+	{
+		step_begin();
+		push_give_back(in, attempt);
+		step_end();
+		*unfit = list_concat(*unfit, in);
+		return;
+	}
 	ingest_wait(push->org->api, ingest);
 	*unfit = list_concat(*unfit, finish(push, &job, ingest, in, attempt));
 }

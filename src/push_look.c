@@ -380,8 +380,7 @@ check_target(Push *push, PushObject *target, List *rows)
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		if (!api_is_refusal(push->org->api, error->sqlerrcode) ||
-			(refused->refusal != API_SCHEMA &&
-			 refused->refusal != API_REQUEST))
+			refused->refusal == API_TRANSIENT || push_concerns_org(refused))
 			PG_RE_THROW();
 		FlushErrorState();
 		step_abort();

@@ -19,6 +19,7 @@
 #include "mapping.h"
 #include "push.h"
 #include "step.h"
+#include "tables/identity.h"
 #include "tables/stamps.h"
 
 /* Rows that were refused for a lock or a limit go in smaller calls. */
@@ -433,6 +434,12 @@ concern_of(const ApiError *error)
 	}
 }
 
+bool
+push_concerns_org(const ApiError *error)
+{
+	return concern_of(error) == CONCERNS_ORG;
+}
+
 /* The rows of refused calls of an object wait, and others of it with them. */
 static void
 note_object_refused(Push *push, PushCall *call)
@@ -504,6 +511,41 @@ raise_refusal(Push *push)
 	api_raise(push->org->api, "could not send changes to Salesforce");
 }
 
+/*
+ * An id that a row has already is not that of a new record: the answer is one to
+ * something else.  What came of the row is looked for.
+ */
+static void
+doubt_known_ids(PushCall *call)
+{
+	Oid			relid = call->target->object->relid;
+	List	   *rows = NIL;
+	List	   *ids = NIL;
+	ListCell   *lc;
+	ListCell   *lc2;
+	ListCell   *lc3;
+
+	if (call->verb != WRITE_CREATE)
+		return;
+	foreach(lc, call->rows)
+	{
+		PushRow    *row = (PushRow *) lfirst(lc);
+
+		if (!row->record.answered || !row->record.success)
+			continue;
+		rows = lappend(rows, row);
+		ids = lappend(ids, row->record.new_id);
+	}
+	if (rows == NIL)
+		return;
+	forthree(lc, rows, lc2, stamps_column(relid, "id", ids),
+			 lc3, identity_taken(ids))
+	{
+		if (lfirst(lc2) || lfirst(lc3))
+			((PushRow *) lfirst(lc))->record.answered = false;
+	}
+}
+
 /* What a call came to; returns calls to be sent instead of it. */
 static List *
 finish_call(Push *push, PushCall *call)
@@ -528,6 +570,7 @@ finish_call(Push *push, PushCall *call)
 		attempt_in_doubt(call->attempt, call->call.in_doubt_now);
 	else
 	{
+		doubt_known_ids(call);
 		smaller = take_crowded(call);
 		if (call->attempt)
 			note_unsent(smaller);
@@ -735,7 +778,7 @@ send_wave(Push *push, List *rows)
  * all of them come again at the same moment, so that they meet.
  */
 static void
-defer_together(List *rows)
+defer_together(List *rows, TimestampTz until)
 {
 	int			attempts = 0;
 	int64	   *seqs;
@@ -748,7 +791,7 @@ defer_together(List *rows)
 		attempts = Max(attempts, ((PushRow *) lfirst(lc))->change->attempts);
 	seqs = push_numbers(rows, &n);
 	step_begin();
-	outbox_defer(seqs, n, push_backoff(attempts));
+	outbox_defer(seqs, n, Max(until, push_backoff(attempts)));
 	step_end();
 }
 
@@ -792,22 +835,47 @@ take_wave(List *rows, int wave, const PushIndex *deletes, List **held)
 	return taken;
 }
 
+/*
+ * Updates that are not in this round may move rows away from what is to be
+ * deleted, too: they met a lock, their table is locked.  Returns when they are due.
+ */
+static TimestampTz
+hold_awaited(List *rows, const PushIndex *deletes)
+{
+	TimestampTz until;
+	List	   *ids = NIL;
+	int64	   *seqs;
+	int			n;
+	ListCell   *lc;
+
+	for (int i = 0; i < deletes->n; i++)
+		ids = lappend(ids, deletes->rows[i]->change->id);
+	seqs = push_numbers(rows, &n);
+	step_begin();
+	foreach(lc, outbox_awaited(ids, seqs, n, &until))
+		push_indexed(deletes, lfirst(lc))->held = true;
+	step_end();
+	return until;
+}
+
 void
 push_send(Push *push, List *rows)
 {
 	PushIndex	deletes;
 	int			last = push_choose_waves(rows, &deletes);
+	TimestampTz until;
 	List	   *held = NIL;
 
-	if (last == 0)
+	if (deletes.n == 0)
 	{
 		send_wave(push, rows);
 		return;
 	}
+	until = hold_awaited(rows, &deletes);
 	for (int wave = 0; wave <= last; wave++)
 	{
 		send_wave(push, take_wave(rows, wave, &deletes, &held));
 		hold_parents(rows, wave, &deletes, &held);
 	}
-	defer_together(held);
+	defer_together(held, until);
 }

@@ -517,6 +517,32 @@ outbox_doubt_creates(const char *server)
 }
 
 List *
+outbox_awaited(List *ids, const int64 *in_hand, int n, TimestampTz *until)
+{
+	SqlScope	sql;
+	uint64		found;
+	List	   *awaited;
+
+	*until = 0;
+	sql_begin(&sql);
+	found = sql_run(&sql,
+					"SELECT r.id, max(greatest(c.next_attempt,"
+					" clock_timestamp() + pg_catalog.interval '5 s'))"
+					" FROM sync.change c, LATERAL pg_catalog.regexp_matches("
+					"c.changes::pg_catalog.text, '\"([a-zA-Z0-9]{18})\"', 'g') AS m,"
+					" unnest($1) AS r (id)"
+					" WHERE c.state = 'p' AND c.operation = 'U'"
+					" AND r.id = m[1] AND NOT EXISTS"
+					" (SELECT FROM unnest($2) AS h (seq) WHERE h.seq = c.seq)"
+					" GROUP BY r.id", "TS", ids, in_hand, n);
+	for (uint64 i = 0; i < found; i++)
+		*until = Max(*until, sql_time(&sql, i, 2));
+	awaited = sql_texts(&sql, found);
+	sql_end(&sql);
+	return awaited;
+}
+
+List *
 outbox_columns_of(const OutboxChange *change)
 {
 	SqlScope	sql;

@@ -53,6 +53,9 @@ typedef struct OutboxChange
  * outbox_doubt_creates: the waiting creates of a server may have been sent, and
  * what was noted of it be lost: each is in doubt now, and looked for in the org
  * before it is sent.
+ * outbox_awaited: those of these records that updates refer to, or did before,
+ * which are still to go out; but for the changes in hand.  *until: when those are
+ * due.
  * outbox_columns_of: the columns of a change that no later one of its row has.
  * outbox_of_attempt: the changes that were sent with it.
  * outbox_of_rows: changes of rows that stand in the stage; outbox_of_ids: of
@@ -72,6 +75,8 @@ extern int64 outbox_set_aside(const char *server, Oid relid);
 extern int64 outbox_set_all_aside(const SyncObject *object, const char *code,
 								  const char *message, const char *hint);
 extern void outbox_doubt_creates(const char *server);
+extern List *outbox_awaited(List *ids, const int64 *in_hand, int n,
+							TimestampTz *until);
 extern List *outbox_columns_of(const OutboxChange *change);
 extern List *outbox_of_attempt(int64 attempt);
 extern List *outbox_of_rows(Oid relid, Oid stage);

@@ -149,6 +149,12 @@ my @classes = (
     [ 'CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY', 'LeadTrigger: System.DmlException: UNABLE_TO_LOCK_ROW, x', '{}', 'update', 'retry' ],
     [ 'CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY', 'LeadTrigger: no', '{}', 'update', 'park' ],
     [ 'FIELD_CUSTOM_VALIDATION_EXCEPTION', 'never say UNABLE_TO_LOCK_ROW', '{}', 'update', 'park' ],
+    [ 'FIELD_CUSTOM_VALIDATION_EXCEPTION', 'unable to obtain exclusive access to this record', '{}', 'update', 'retry' ],
+    [ 'CANNOT_EXECUTE_FLOW_TRIGGER', 'Record Currently Unavailable: x', '{}', 'create', 'retry' ],
+    [ 'CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY', 'System.LimitException: Too many SOQL queries: 101', '{}', 'create', 'park' ],
+    [ 'INVALID_CROSS_REFERENCE_KEY', 'invalid cross reference id', '{}', 'delete', 'gone' ],
+    [ 'INVALID_CROSS_REFERENCE_KEY', 'invalid cross reference id', '{OwnerId}', 'delete', 'park' ],
+    [ 'INVALID_CROSS_REFERENCE_KEY', 'invalid cross reference id', '{}', 'update', 'park' ],
     [ 'ENTITY_IS_DELETED', '', '{Id}', 'delete', 'gone' ],
     [ 'ENTITY_IS_DELETED', '', '{}', 'upsert', 'park' ]);
 foreach my $case (@classes)

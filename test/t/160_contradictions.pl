@@ -64,6 +64,13 @@ my @cases = (
     [ 'nothing done, and said to be', { status => 200, body => [ ({ success => $true, errors => [], id => undef }) x 3 ] } ]);
 three_are_three($_->[0], 'Lead', $_->[1], method => 'POST') foreach @cases;
 
+# An id that another row has
+my ($old) = $org->insert('Lead', { LastName => 'Old', Company => 'x' });
+sync_now($node, 'acme');
+three_are_three('the id of another row', 'Lead', spoilt('^\[\{"id":"\w+"', qq([{"id":"$old")), method => 'POST');
+my $given = sql($node, q{SELECT id FROM sync.local_id ORDER BY id LIMIT 1});
+three_are_three('an id that was given before', 'Lead', spoilt('^\[\{"id":"\w+"', qq([{"id":"$given")), method => 'POST');
+
 # By an external id they are sent again, which harms nobody
 sql($node, q{SELECT sync.set('acme', 'Contact', 'external_id', 'Ext__c')});
 three_are_three("upserts, $_->[0]", 'Contact', $_->[1], method => 'PATCH') foreach @cases[ 0, 1, 5, 6, 8, 12, 15 ];

@@ -143,6 +143,17 @@ foreach my $fault (undef, 'UNABLE_TO_LOCK_ROW')
     is($org->count('Contact', "AccountId = '$to'"), 2, '... outlive their old parent');
     is($org->count('Account', "Id = '$from'"), 0, '... which is deleted');
 }
+# ... also if it is deleted in a later transaction, while they wait
+my ($from, $moved) = with_account(2, 0);
+my ($to) = with_account(0, 0);
+sync_now($node, 'acme');
+$org->fault({ op => 'update', record => $moved->[0] }, { record_error => { statusCode => 'UNABLE_TO_LOCK_ROW', message => 'locked' } }, times => 3);
+sql($node, "UPDATE acme.contact SET accountid = '$to' WHERE accountid = '$from'");
+wait_for($node, q{SELECT count(*) = 1 FROM sync.outbox WHERE attempts > 1}, 'a child that was moved waits');
+sql($node, "DELETE FROM acme.account WHERE id = '$from'");
+went_out($node, '... when its old parent is deleted');
+is($org->count('Contact', "AccountId = '$to'"), 2, '... and outlives it');
+is($org->count('Account', "Id = '$from'"), 0, '... which is deleted then');
 is(failures_of($node), '', 'nothing is refused');
 sync_now($node, 'acme');
 same_rows($node, $org, 'acme', $_, 'both sides') for qw(Contact Account Case Campaign);

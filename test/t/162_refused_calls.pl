@@ -67,6 +67,34 @@ is($org->count('Lead', q{Title = 'composite'}), 40, '... all is done');
 is(failures_of($node), '', '... nothing is refused');
 sql($node, q{SELECT sync.set('acme', 'Lead', 'unmodified_since', 'off')});
 
+# The look before
+$fault = $org->fault({ kind => 'query', path => 'FROM Lead' }, refusal(403, 'INSUFFICIENT_ACCESS'), times => -1);
+sql($node, q{UPDATE acme.lead SET title = 'unseen' WHERE id = (SELECT min(id) FROM acme.lead WHERE NOT isconverted)});
+wait_for($node, q{SELECT count(*) = 1 FROM sync.failures WHERE object = 'Lead' AND record IS NULL AND code = 'INSUFFICIENT_ACCESS'}, 'an object that may not be looked at');
+sql($node, q{UPDATE acme.contact SET title = 'seen' WHERE id = (SELECT min(id) FROM acme.contact)});
+wait_until('... holds up no other', sub { $org->count('Contact', q{Title = 'seen'}) == 1 });
+$org->no_faults;
+sql($node, 'UPDATE sync.change SET next_attempt = NULL');
+let_go($node, '... and goes on');
+is(failures_of($node), '', '... as if nothing had been');
+
+# A Bulk job that is refused when it is uploaded or closed
+$node->append_conf('postgresql.conf', 'sync.push_bulk_threshold = 20');
+$node->reload;
+foreach my $kind (qw(ingest_upload ingest_other))
+{
+    $fault = $org->fault({ kind => $kind, method => $kind eq 'ingest_upload' ? 'PUT' : 'PATCH' }, refusal(403, 'FORBIDDEN'));
+    hold($node);
+    sql($node, qq{INSERT INTO acme.lead (lastname, company) SELECT '$kind', 'c' || i FROM generate_series(1, 40) i});
+    let_go($node, "$kind is refused");
+    is($org->hits($fault), 1, '... after the fault');
+    is($org->count('Lead', "LastName = '$kind'"), 40, '... each record is made once');
+    is(failures_of($node), '', '... nothing is refused');
+}
+
+$node->append_conf('postgresql.conf', 'sync.push_bulk_threshold = 2000');
+$node->reload;
+
 # What may be for a row is still looked for among them.
 $fault = $org->fault({ kind => 'collections', body => 'poison' }, refusal(400, 'JSON_PARSER_ERROR'), times => -1);
 hold($node);
