@@ -378,7 +378,7 @@ CREATE FUNCTION sync.check(server name,
     OUT item text, OUT status text, OUT detail text, OUT hint text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'sync_check'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.check(name) IS
 'Everything that could stop the sync of a server, before it does: one row for each thing looked at, with status ok, warning or error, and a hint. Asks the org; changes nothing. The caller must own the server.';
@@ -389,7 +389,15 @@ AS 'MODULE_PATHNAME', 'sync_enable'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.enable(name, text[], name) IS
-'Creates the tables of the objects named (default: Lead, Contact, Account, User, Group, Opportunity, OpportunityContactRole, Campaign, CampaignMember, CampaignMemberStatus, Task, Event, as far as the login sees them) in the schema given (default: named like the server), and starts syncing them when the transaction commits. To be called again to add objects. Returns the tables. Errors: fdw_table_not_found, feature_not_supported (no field tells of changes), duplicate_table, and those of the login. The caller must own the server.';
+'Creates the tables of the objects named (default: Lead, Contact, Account, User, Group, Opportunity, OpportunityContactRole, Campaign, CampaignMember, CampaignMemberStatus, Task, Event, as far as the login sees them) in the schema given (default: named like the server), and starts syncing them when the transaction commits. To be called again to add objects. Returns the tables. Errors: fdw_table_not_found, feature_not_supported (no field tells of changes), duplicate_table, reserved_name (a schema of the system, or sync), and those of the login. The caller must own the server.';
+
+CREATE FUNCTION sync.enable(server name, object text, schema name DEFAULT NULL)
+RETURNS SETOF regclass
+AS 'MODULE_PATHNAME', 'sync_enable_names'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION sync.enable(name, text, name) IS
+'The same for one object, or several as ''Lead, Contact'' or ''{Lead,Contact}''. The caller must own the server.';
 
 CREATE FUNCTION sync.set(server name, object text, option text, value text)
 RETURNS void
@@ -410,7 +418,7 @@ COMMENT ON FUNCTION sync.disable(name, text, boolean) IS
 CREATE FUNCTION sync.guard(server name, object text)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_guard'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.guard(name, text) IS
 'Puts the triggers of a synced table back that were dropped or switched off (state unguarded). What was written meanwhile was not captured: sync.set(server, object, ''where'', its value) reads all rows again. Errors: lock_not_available if the table is in use for three seconds. The caller must own the server.';
@@ -418,7 +426,7 @@ COMMENT ON FUNCTION sync.guard(name, text) IS
 CREATE FUNCTION sync.pause(server name)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_pause'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.pause(name) IS
 'Keeps the worker of a server from calling the org until sync.resume; local changes wait in sync.outbox. The caller must own the server.';
@@ -426,7 +434,7 @@ COMMENT ON FUNCTION sync.pause(name) IS
 CREATE FUNCTION sync.resume(server name, accept_org boolean DEFAULT false)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_resume'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.resume(name, boolean) IS
 'Goes on after sync.pause, or after the database was restored or copied; also ends the waiting after failures. accept_org: also if the login leads to another org than before: waiting changes are set aside into sync.failures, and all tables are read anew. The caller must own the server.';
@@ -458,7 +466,7 @@ COMMENT ON FUNCTION sync.retry(name, text) IS
 CREATE FUNCTION sync.discard(seq bigint)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_discard'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.discard(bigint) IS
 'Gives a change in sync.outbox up (seq there): the row is read again and goes back to what Salesforce has, a row that was never created there is deleted. Not a change that is being sent. The caller must own the server.';
@@ -482,7 +490,7 @@ COMMENT ON FUNCTION sync.now(name, text) IS
 CREATE FUNCTION sync.soql(server name, query text)
 RETURNS SETOF jsonb
 AS 'MODULE_PATHNAME', 'sync_soql'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.soql(name, text) IS
 'Asks the org a SOQL query; one jsonb for each record. Needs USAGE on the server.';
@@ -490,7 +498,7 @@ COMMENT ON FUNCTION sync.soql(name, text) IS
 CREATE FUNCTION sync.describe(server name, object text)
 RETURNS jsonb
 AS 'MODULE_PATHNAME', 'sync_describe'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.describe(name, text) IS
 'What the org says of an object and its fields, as far as the login sees (/sobjects/OBJECT/describe). Errors: fdw_table_not_found. Needs USAGE on the server.';
@@ -499,10 +507,19 @@ CREATE FUNCTION sync.limits(server name,
     OUT name text, OUT max bigint, OUT remaining bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'sync_limits'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.limits(name) IS
 'The org''s limits and what remains of them (/limits). Needs USAGE on the server.';
+
+CREATE FUNCTION sync.objects(server name,
+    OUT object text, OUT label text, OUT custom boolean, OUT writable boolean, OUT "table" regclass)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sync_objects'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION sync.objects(name) IS
+'The objects that the login may query, for sync.enable: API name, label, whether it is a custom one, whether the login may create or change records, and its table if it is synced (/sobjects). Objects without a time stamp are among them, which only their own description tells; sync.enable refuses those. Needs USAGE on the server.';
 
 -- What was dropped is no longer synced.
 CREATE FUNCTION sync.dropped()

@@ -185,6 +185,41 @@ check_clock(Check *check, const char *item)
 		   : NULL);
 }
 
+/* Fields that Salesforce requires of new records, and no column has. */
+static char *
+missing_required(const SyncObject *object, const DescribeObject *described)
+{
+	List	   *synced = mapping_field_names(catalog_fields(object));
+	StringInfoData missing;
+	ListCell   *lc;
+
+	initStringInfo(&missing);
+	foreach(lc, described->fields)
+	{
+		DescribeField *field = (DescribeField *) lfirst(lc);
+
+		if (field->createable && !field->nillable &&
+			!field->defaulted_on_create && mapping_is_copied(field) &&
+			strcmp(field->type, "boolean") != 0 &&
+			!mapping_has_name(synced, field->name))
+			appendStringInfo(&missing, " %s", field->name);
+	}
+	return missing.len > 0 ? missing.data : NULL;
+}
+
+static void
+check_required(Check *check, const char *item, const SyncObject *object,
+			   const DescribeObject *described)
+{
+	char	   *missing = missing_required(object, described);
+
+	if (missing)
+		report(check, item, "warning",
+			   psprintf("Salesforce will refuse new rows: it requires fields that are left out:%s",
+						missing),
+			   "Take them back with sync.set(..., 'exclude' or 'fields', ...), or set the direction to from.");
+}
+
 /* What goes to Salesforce needs the login's right to write it there. */
 static void
 check_rights(Check *check, const char *item, const DescribeObject *described)
@@ -194,6 +229,7 @@ check_rights(Check *check, const char *item, const DescribeObject *described)
 
 	if (object == NULL || object->direction == DIRECTION_FROM)
 		return;
+	check_required(check, item, object, described);
 	initStringInfo(&missing);
 	if (!described->createable)
 		appendStringInfoString(&missing, " create");
@@ -359,7 +395,7 @@ sync_check(PG_FUNCTION_ARGS)
 
 	check.out = rows_begin(fcinfo);
 	check.context = CurrentMemoryContext;
-	check.server = server_options(NameStr(*PG_GETARG_NAME(0)));
+	check.server = server_arg(fcinfo);
 	require_server_owner(check.server);
 
 	check_workers(&check);

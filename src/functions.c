@@ -61,17 +61,48 @@ name_arg(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? NULL : pstrdup(NameStr(*PG_GETARG_NAME(n)));
 }
 
+List *
+split_names(const char *value)
+{
+	char	   *copy;
+	char	   *rest = NULL;
+	List	   *names = NIL;
+
+	if (value == NULL)
+		return NIL;
+	copy = pstrdup(value);
+	for (char *name = strtok_r(copy, "{}\", \t\n", &rest); name;
+		 name = strtok_r(NULL, "{}\", \t\n", &rest))
+		names = lappend(names, name);
+	return names;
+}
+
+/*
+ * The functions are not STRICT: a null, such as that of a sub-select which found
+ * nothing, would make them do nothing, and say so to nobody.
+ */
+void
+require_arg(FunctionCallInfo fcinfo, int n, const char *what)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the %s must be named", what)));
+}
+
+ServerOptions *
+server_arg(FunctionCallInfo fcinfo)
+{
+	require_arg(fcinfo, 0, "server");
+	return server_options(NameStr(*PG_GETARG_NAME(0)));
+}
+
 /* The server named by the first argument; the caller must own it. */
 static ServerOptions *
 named_server(FunctionCallInfo fcinfo)
 {
-	ServerOptions *server;
+	ServerOptions *server = server_arg(fcinfo);
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the server must be named")));
-	server = server_options(NameStr(*PG_GETARG_NAME(0)));
 	require_server_owner(server);
 	return server;
 }
@@ -169,8 +200,10 @@ Datum
 sync_guard(PG_FUNCTION_ARGS)
 {
 	ServerOptions *server = own_server(fcinfo);
-	SyncObject *object = synced_object(server, text_arg(fcinfo, 1));
+	SyncObject *object;
 
+	require_arg(fcinfo, 1, "object");
+	object = synced_object(server, text_arg(fcinfo, 1));
 	schema_guard(object->relid, object->direction != DIRECTION_FROM,
 				 object->state == STATE_LIVE);
 	catalog_unguarded(object, NULL);
@@ -247,7 +280,7 @@ sync_resume(PG_FUNCTION_ARGS)
 	SqlScope	sql;
 
 	require_enabled(server);
-	if (PG_GETARG_BOOL(1))
+	if (!PG_ARGISNULL(1) && PG_GETARG_BOOL(1))
 		accept_org(server);
 	sql_begin(&sql);
 	/*
@@ -410,10 +443,14 @@ no_such_change(int64 seq)
 Datum
 sync_discard(PG_FUNCTION_ARGS)
 {
-	int64		seq = PG_GETARG_INT64(0);
-	OutboxChange *change = outbox_change(seq);
-	SyncObject *object = change ? catalog_object_by_relid(change->relid) : NULL;
+	int64		seq;
+	OutboxChange *change;
+	SyncObject *object;
 
+	require_arg(fcinfo, 0, "change");
+	seq = PG_GETARG_INT64(0);
+	change = outbox_change(seq);
+	object = change ? catalog_object_by_relid(change->relid) : NULL;
 	if (object == NULL)
 		no_such_change(seq);
 	require_server_owner(server_options(object->server));
