@@ -485,7 +485,7 @@ AS 'MODULE_PATHNAME', 'sync_now'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.now(name, text) IS
-'Sends what waits in sync.outbox and runs one cycle of a server, or of one object, at once, in a background process of its own; returns what the log got from it. Everything that was visible in the org when it began is then in the tables. Works with no worker running; also while the server is paused, without sending. The caller must own the server.';
+'Sends what waits in sync.outbox and runs one cycle of a server, or of one object, at once, in a background process of its own; returns what the log got from it. Everything that was visible in the org when it began is then in the tables, but for steps that failed, each of which is a warning; a refused login is an error (invalid_authorization_specification). Works with no worker running; also while the server is paused, without sending. The caller must own the server.';
 
 CREATE FUNCTION sync.soql(server name, query text)
 RETURNS SETOF jsonb
@@ -596,7 +596,15 @@ COMMENT ON EVENT TRIGGER sync_rewritten IS
 -- Looking at it
 --
 
+-- A worker holds the lock LOCK_WORKER of its server (src/step.c).
 CREATE VIEW sync.status AS
+WITH served AS MATERIALIZED (
+    SELECT l.objid AS serverid
+      FROM pg_locks l
+     WHERE l.locktype = 'advisory' AND l.granted
+       AND l.classid = 1 AND l.objsubid = x'5346'::integer
+       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+)
 SELECT o.server,
        o.object,
        o.relation AS "table",
@@ -604,6 +612,7 @@ SELECT o.server,
        CASE
            WHEN NOT o.enabled THEN 'disabled'
            WHEN s.paused OR NOT s.running THEN 'paused'
+           WHEN NOT pg_is_in_recovery() AND s.serverid NOT IN (SELECT serverid FROM served) THEN 'no worker'
            WHEN sp.failures > 0 THEN 'stalled'
            WHEN p.failures > 0 THEN 'failing'
            WHEN p.unguarded IS NOT NULL THEN 'unguarded'
@@ -633,7 +642,7 @@ SELECT o.server,
  ORDER BY o.server, o.object;
 
 COMMENT ON VIEW sync.status IS
-'How each object stands. state: new, copying n %, live, paused, stalled (the server as a whole cannot be reached or refuses), failing (this object alone), unguarded (its table lacks triggers of the sync''s: see sync.guard), disabled. lag: how long ago the last pull that succeeded began.';
+'How each object stands. state: new, copying n %, live, paused, no worker (none runs for its server: see sync.check), stalled (the server as a whole cannot be reached or refuses), failing (this object alone), unguarded (its table lacks triggers of the sync''s: see sync.guard), disabled. lag: how long ago the last pull that succeeded began.';
 COMMENT ON TABLE sync.log IS
 'What was done: each row one operation (copy, pull, push, schema; ask: the questions that all objects share; cycle: one that failed as a whole) with its counts. Rows of one cycle have the same run. Kept for keep_log.';
 COMMENT ON TABLE sync.failures IS

@@ -484,12 +484,110 @@ sync_resolve(PG_FUNCTION_ARGS)
  * sync.now
  */
 
+/* A row of sync.log, as far as the messages of sync.now go. */
+typedef struct LoggedStep
+{
+	const char *object;			/* NULL: all of the server */
+	const char *operation;
+	const char *failed;			/* how many rows */
+	const char *outcome;
+} LoggedStep;
+
+/* Columns of sync.log, in order. */
+enum
+{
+	LOG_OBJECT = 3,
+	LOG_OPERATION = 4,
+	LOG_FAILED = 11,
+	LOG_OUTCOME = 13
+};
+
+static LoggedStep *
+logged_step(const char *const *values)
+{
+	LoggedStep *step = palloc(sizeof(LoggedStep));
+
+	step->object = values[LOG_OBJECT];
+	step->operation = values[LOG_OPERATION];
+	step->failed = values[LOG_FAILED];
+	step->outcome = values[LOG_OUTCOME];
+	return step;
+}
+
+/*
+ * A login that was refused ends the cycle before anything is asked, and what was
+ * to be brought in is not here: that is no result.  sync.failures has its code.
+ */
+static void
+raise_refused_login(const char *server, int64 run)
+{
+	SqlScope	sql;
+	char	   *message = NULL;
+	char	   *hint = NULL;
+
+	sql_begin_latest(&sql);
+	if (sql_run(&sql,
+				"SELECT f.message, f.hint FROM sync.failures f"
+				" WHERE f.server = $1 AND f.object IS NULL"
+				" AND f.operation = 'cycle' AND f.record IS NULL AND f.code IN"
+				" ('28000', 'INVALID_SESSION_ID', 'INVALID_AUTH_HEADER')"
+				" AND f.last_seen >= (SELECT min(l.started) FROM sync.log l"
+				" WHERE l.run = $2) ORDER BY f.last_seen DESC LIMIT 1",
+				"nl", server, run) > 0)
+	{
+		message = sql_text(&sql, 0, 1);
+		hint = sql_text(&sql, 0, 2);
+	}
+	sql_end(&sql);
+	if (message != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("%s", message),
+				 hint ? errhint("%s", hint) : 0));
+}
+
+/* Who asked shall not take the answer for what is in the org. */
+static void
+tell_step(const LoggedStep *step, const char *server)
+{
+	const char *whose = step->object ? step->object :
+		psprintf("server \"%s\"", server);
+
+	if (strcmp(step->outcome, "done") != 0)
+		ereport(WARNING,
+				(errmsg("%s of %s failed: %s", step->operation, whose,
+						step->outcome),
+				 errhint("sync.failures says more, and when it is tried again sync.status.")));
+	if (strcmp(step->failed, "0") != 0)
+		ereport(NOTICE,
+				(errmsg("%s of %s: %s rows were refused or set aside",
+						step->operation, whose, step->failed),
+				 errhint("sync.failures lists them.")));
+}
+
+static void
+tell_steps(List *steps, const char *server, int64 run)
+{
+	ListCell   *lc;
+
+	foreach(lc, steps)
+	{
+		LoggedStep *step = (LoggedStep *) lfirst(lc);
+
+		/* The last one, if there is one. */
+		if (strcmp(step->operation, "cycle") == 0)
+			raise_refused_login(server, run);
+		tell_step(step, server);
+	}
+}
+
 /* What the log got from a run, as rows of sync.log. */
 static void
-return_log(RowsOut *out, int64 run)
+return_log(RowsOut *out, const char *server, int64 run)
 {
 	SqlScope	sql;
 	uint64		n;
+	List	   *steps = NIL;
 	const char **values = palloc(sizeof(char *) * out->desc->natts);
 
 	sql_begin_latest(&sql);
@@ -500,9 +598,14 @@ return_log(RowsOut *out, int64 run)
 				"l", run);
 	for (uint64 i = 0; i < n; i++)
 	{
+		MemoryContext work;
+
 		for (int column = 0; column < out->desc->natts; column++)
 			values[column] = sql_text(&sql, i, column + 1);
 		rows_add_texts(out, values);
+		work = MemoryContextSwitchTo(sql.caller);
+		steps = lappend(steps, logged_step(values));
+		MemoryContextSwitchTo(work);
 	}
 	sql_end(&sql);
 	if (n == 0)
@@ -510,6 +613,7 @@ return_log(RowsOut *out, int64 run)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the cycle ended without a result"),
 				 errhint("The server log says why.")));
+	tell_steps(steps, server, run);
 }
 
 /* A table that this transaction keeps the cycle from writing to; or InvalidOid. */
@@ -560,7 +664,8 @@ check_nothing_locked(const char *server)
 /*
  * sync.now(server name, object text) returns setof sync.log
  *
- * The cycle runs in a worker of its own, in transactions of its own.
+ * The cycle runs in a worker of its own, in transactions of its own.  Each step
+ * that failed is a warning, a refused login an error.
  */
 Datum
 sync_now(PG_FUNCTION_ARGS)
@@ -582,6 +687,6 @@ sync_now(PG_FUNCTION_ARGS)
 				WORKER_OBJECT_LEN);
 	args.number = catalog_next_run();
 	worker_run_and_wait(&args);
-	return_log(out, args.number);
+	return_log(out, server->name, args.number);
 	return (Datum) 0;
 }

@@ -296,6 +296,7 @@ api_set_error(SalesforceApi *api, int status, const char *code,
 	strlcpy(error->code, foreign_text(code), sizeof(error->code));
 	error->status = status;
 	error->refusal = classify(status, error->code, error->message);
+	strlcpy(error->request_id, api->request_id, sizeof(error->request_id));
 }
 
 void
@@ -463,9 +464,12 @@ static void
 note_answer(SalesforceApi *api, const HttpAnswer *answer)
 {
 	const char *limits = http_header(answer, "Sforce-Limit-Info");
+	const char *request = http_header(answer, "X-Sfdc-Request-Id");
 
 	if (limits != NULL)
 		note_limits(api, limits);
+	strlcpy(api->request_id, request ? foreign_text(request) : "",
+			sizeof(api->request_id));
 	if (answer->date != 0)
 	{
 		api->server_date = answer->date;
@@ -521,6 +525,7 @@ note_no_answer(SalesforceApi *api)
 
 	error->status = 0;
 	error->code[0] = '\0';
+	error->request_id[0] = '\0';
 	error->refusal = geterrcode() == ERRCODE_PROGRAM_LIMIT_EXCEEDED ?
 		API_TOO_BIG : API_TRANSIENT;
 	if (error->message != NULL)
@@ -554,6 +559,7 @@ prepare_request(SalesforceApi *api, const ApiCall *call, HttpRequest *request)
 	request->body_len = call->body ? strlen(call->body) : 0;
 	request->once = call->once;
 	api->calls[call->kind]++;
+	api->request_id[0] = '\0';
 }
 
 static HttpAnswer *

@@ -39,6 +39,7 @@ typedef struct ApiError
 	char		code[NAMEDATALEN];	/* Salesforce's errorCode; may be empty */
 	char	   *message;		/* Salesforce's own words */
 	ApiRefusal	refusal;
+	char		request_id[NAMEDATALEN];	/* of the answer; may be empty */
 } ApiError;
 
 /* Kinds of calls, for sync.usage. */
@@ -82,6 +83,9 @@ struct SalesforceApi
 	int64		limit_max;
 	TimestampTz server_date;	/* Date of the latest answer; 0 = none */
 	TimestampTz local_date;		/* our clock when that answer came */
+	char		request_id[NAMEDATALEN];	/* X-Sfdc-Request-Id of the latest
+											 * answer, by which Salesforce's
+											 * support finds it; or empty */
 
 	ApiError	error;			/* of the latest refused call */
 };
