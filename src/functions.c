@@ -489,7 +489,6 @@ typedef struct LoggedStep
 {
 	const char *object;			/* NULL: all of the server */
 	const char *operation;
-	const char *failed;			/* how many rows */
 	const char *outcome;
 } LoggedStep;
 
@@ -498,7 +497,6 @@ enum
 {
 	LOG_OBJECT = 3,
 	LOG_OPERATION = 4,
-	LOG_FAILED = 11,
 	LOG_OUTCOME = 13
 };
 
@@ -509,7 +507,6 @@ logged_step(const char *const *values)
 
 	step->object = values[LOG_OBJECT];
 	step->operation = values[LOG_OPERATION];
-	step->failed = values[LOG_FAILED];
 	step->outcome = values[LOG_OUTCOME];
 	return step;
 }
@@ -553,16 +550,12 @@ tell_step(const LoggedStep *step, const char *server)
 	const char *whose = step->object ? step->object :
 		psprintf("server \"%s\"", server);
 
-	if (strcmp(step->outcome, "done") != 0)
-		ereport(WARNING,
-				(errmsg("%s of %s failed: %s", step->operation, whose,
-						step->outcome),
-				 errhint("sync.failures says more, and when it is tried again sync.status.")));
-	if (strcmp(step->failed, "0") != 0)
-		ereport(NOTICE,
-				(errmsg("%s of %s: %s rows were refused or set aside",
-						step->operation, whose, step->failed),
-				 errhint("sync.failures lists them.")));
+	if (strcmp(step->outcome, "done") == 0)
+		return;
+	ereport(WARNING,
+			(errmsg("%s of %s failed: %s", step->operation, whose,
+					step->outcome),
+			 errhint("sync.failures says more, and when it is tried again sync.status.")));
 }
 
 static void

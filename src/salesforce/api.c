@@ -329,23 +329,19 @@ api_read_error(SalesforceApi *api, int status, const char *body)
 static char *
 error_detail(const ApiError *error)
 {
-	bool		has_message = error->message && error->message[0] != '\0';
 	StringInfoData buf;
 
 	initStringInfo(&buf);
+	appendStringInfoString(&buf, "Salesforce answered");
 	if (error->status > 0)
-		appendStringInfo(&buf, "Salesforce answered %d", error->status);
-	else
-		appendStringInfoString(&buf, "Salesforce answered");
+		appendStringInfo(&buf, " %d", error->status);
 	if (error->code[0] != '\0')
 		appendStringInfo(&buf, " %s", error->code);
-	if (has_message)
-		appendStringInfo(&buf, ": %s", error->message);
-	if (!has_message || strchr(".!?", buf.data[buf.len - 1]) == NULL)
-		appendStringInfoChar(&buf, '.');
+	appendStringInfoChar(&buf, '.');
 	return buf.data;
 }
 
+/* Salesforce's own words are what says what is wrong, and are all that many see. */
 void
 api_raise(SalesforceApi *api, const char *what)
 {
@@ -353,8 +349,9 @@ api_raise(SalesforceApi *api, const char *what)
 
 	ereport(ERROR,
 			(errcode(refusal_sqlstate(api->error.refusal)),
-			 errmsg("%s", what),
-			 errdetail("%s", error_detail(&api->error)),
+			 errmsg("%s", foreign_behind(what, api->error.message)),
+			 api->error.status > 0 || api->error.code[0] ?
+			 errdetail("%s", error_detail(&api->error)) : 0,
 			 hint ? errhint("%s", hint) : 0));
 }
 

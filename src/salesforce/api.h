@@ -115,8 +115,9 @@ extern void api_choose_version(SalesforceApi *api, const char *wanted);
  * ERRCODE_CONFIGURATION_LIMIT_EXCEEDED (limit),
  * ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION (login),
  * ERRCODE_INSUFFICIENT_PRIVILEGE (permission), ERRCODE_FDW_INVALID_COLUMN_NAME
- * (schema), ERRCODE_FDW_ERROR (the rest), with errdetail
- * "Salesforce answered 400 INVALID_TYPE: ..." and a hint.  So does the absence
+ * (schema), ERRCODE_FDW_ERROR (the rest), with
+ * Salesforce's own words in the primary message, errdetail
+ * "Salesforce answered 400 INVALID_TYPE." and a hint.  So does the absence
  * of an answer (api->error.status = 0).  Transient refusals are not repeated
  * here: a step that failed is repeated as a whole, by whoever keeps time.
  *

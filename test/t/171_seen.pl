@@ -65,14 +65,6 @@ $session->quit;
 now();
 is(sql($node, q{SELECT count(*) FROM acme.lead WHERE lastname = 'Locked'}), 1, '... it comes when the lock is gone');
 
-# Rows that are refused.
-sql($node, q{ALTER TABLE acme.lead ADD CONSTRAINT not_wanted CHECK (lastname <> 'Unwanted')});
-$org->insert('Lead', { LastName => 'Unwanted', Company => 'U' });
-(undef, $err) = now();
-like($err, qr/^NOTICE:.*pull of Lead: 1 rows were refused or set aside\nHINT/m, 'rows that are set aside are told');
-sql($node, q{ALTER TABLE acme.lead DROP CONSTRAINT not_wanted});
-now();
-
 # What is being done, and for whom.
 wait_for($node, q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'sync worker'
     AND application_name = 'acme' AND state = 'idle' AND query = 'waiting'}, 'the worker is named like its server');
