@@ -554,7 +554,8 @@ tell_step(const LoggedStep *step, const char *server)
 		return;
 	ereport(WARNING,
 			(errmsg("%s of %s failed: %s", step->operation, whose,
-					step->outcome),
+					strcmp(step->outcome, "running") == 0 ?
+					"its process has ended" : step->outcome),
 			 errhint("sync.failures says more, and when it is tried again sync.status.")));
 }
 
