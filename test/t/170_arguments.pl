@@ -94,4 +94,10 @@ like($err, qr/WARNING:.*Lead.*Company/, 'with a warning of what it lacks');
 like($node->safe_psql($db, q{SELECT item, status, detail FROM sync.check('acme')}),
     qr/^object Lead\|warning\|.*Company/m, 'and sync.check tells of it');
 
+# Both forms of sync.enable are granted, as the manual has it.
+my ($grant) = PostgreSQL::Test::Utils::slurp_file("$ENV{TOP}/README.md") =~ /(GRANT EXECUTE ON FUNCTION sync\.check.*?) TO sales_sync;/s;
+$node->safe_psql($db, "$grant TO analyst");
+is($node->safe_psql($db, q{SELECT count(*) FROM pg_proc WHERE pronamespace = 'sync'::regnamespace AND proname = 'enable'
+    AND has_function_privilege('analyst', oid, 'EXECUTE')}), 2, "the manual's GRANT");
+
 done_testing();
