@@ -381,7 +381,7 @@ CREATE FUNCTION sync.check(server name,
     OUT item text, OUT status text, OUT detail text, OUT hint text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'sync_check'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.check(name) IS
 'Everything that could stop the sync of a server, before it does: one row for each thing looked at, with status ok, warning or error, and a hint. Asks the org; changes nothing. The caller must own the server.';
@@ -392,7 +392,15 @@ AS 'MODULE_PATHNAME', 'sync_enable'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.enable(name, text[], name) IS
-'Creates the tables of the objects named (default: Lead, Contact, Account, User, Group, Opportunity, OpportunityContactRole, Campaign, CampaignMember, CampaignMemberStatus, Task, Event, as far as the login sees them) in the schema given (default: named like the server), and starts syncing them when the transaction commits. To be called again to add objects. Returns the tables. Errors: fdw_table_not_found, feature_not_supported (no field tells of changes), duplicate_table, and those of the login. The caller must own the server.';
+'Creates the tables of the objects named (default: Lead, Contact, Account, User, Group, Opportunity, OpportunityContactRole, Campaign, CampaignMember, CampaignMemberStatus, Task, Event, as far as the login sees them) in the schema given (default: named like the server), and starts syncing them when the transaction commits. To be called again to add objects. Returns the tables. Errors: fdw_table_not_found, feature_not_supported (no field tells of changes), duplicate_table, reserved_name (a schema of the system, or sync), and those of the login. The caller must own the server.';
+
+CREATE FUNCTION sync.enable(server name, object text, schema name DEFAULT NULL)
+RETURNS SETOF regclass
+AS 'MODULE_PATHNAME', 'sync_enable_names'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION sync.enable(name, text, name) IS
+'The same for one object, or several as ''Lead, Contact'' or ''{Lead,Contact}''. The caller must own the server.';
 
 CREATE FUNCTION sync.set(server name, object text, option text, value text)
 RETURNS void
@@ -413,7 +421,7 @@ COMMENT ON FUNCTION sync.disable(name, text, boolean) IS
 CREATE FUNCTION sync.guard(server name, object text)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_guard'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.guard(name, text) IS
 'Puts the triggers of a synced table back that were dropped or switched off (state unguarded). What was written meanwhile was not captured: sync.set(server, object, ''where'', its value) reads all rows again. Errors: lock_not_available if the table is in use for three seconds. The caller must own the server.';
@@ -421,7 +429,7 @@ COMMENT ON FUNCTION sync.guard(name, text) IS
 CREATE FUNCTION sync.pause(server name)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_pause'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.pause(name) IS
 'Keeps the worker of a server from calling the org until sync.resume; local changes wait in sync.outbox. The caller must own the server.';
@@ -429,7 +437,7 @@ COMMENT ON FUNCTION sync.pause(name) IS
 CREATE FUNCTION sync.resume(server name, accept_org boolean DEFAULT false)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_resume'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.resume(name, boolean) IS
 'Goes on after sync.pause, or after the database was restored or copied; also ends the waiting after failures. accept_org: also if the login leads to another org than before: waiting changes are set aside into sync.failures, and all tables are read anew. The caller must own the server.';
@@ -461,7 +469,7 @@ COMMENT ON FUNCTION sync.retry(name, text) IS
 CREATE FUNCTION sync.discard(seq bigint)
 RETURNS void
 AS 'MODULE_PATHNAME', 'sync_discard'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.discard(bigint) IS
 'Gives a change in sync.outbox up (seq there): the row is read again and goes back to what Salesforce has, a row that was never created there is deleted. Not a change that is being sent. The caller must own the server.';
@@ -480,12 +488,12 @@ AS 'MODULE_PATHNAME', 'sync_now'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.now(name, text) IS
-'Sends what waits in sync.outbox and runs one cycle of a server, or of one object, at once, in a background process of its own; returns what the log got from it. Everything that was visible in the org when it began is then in the tables. Works with no worker running; also while the server is paused, without sending. The caller must own the server.';
+'Sends what waits in sync.outbox and runs one cycle of a server, or of one object, at once, in a background process of its own; returns what the log got from it. Everything that was visible in the org when it began is then in the tables, but for steps that failed, each of which is a warning; a refused login is an error (invalid_authorization_specification). Works with no worker running; also while the server is paused, without sending. The caller must own the server.';
 
 CREATE FUNCTION sync.soql(server name, query text)
 RETURNS SETOF jsonb
 AS 'MODULE_PATHNAME', 'sync_soql'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.soql(name, text) IS
 'Asks the org a SOQL query; one jsonb for each record. Needs USAGE on the server.';
@@ -493,7 +501,7 @@ COMMENT ON FUNCTION sync.soql(name, text) IS
 CREATE FUNCTION sync.describe(server name, object text)
 RETURNS jsonb
 AS 'MODULE_PATHNAME', 'sync_describe'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.describe(name, text) IS
 'What the org says of an object and its fields, as far as the login sees (/sobjects/OBJECT/describe). Errors: fdw_table_not_found. Needs USAGE on the server.';
@@ -502,10 +510,19 @@ CREATE FUNCTION sync.limits(server name,
     OUT name text, OUT max bigint, OUT remaining bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'sync_limits'
-LANGUAGE C STRICT VOLATILE;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION sync.limits(name) IS
 'The org''s limits and what remains of them (/limits). Needs USAGE on the server.';
+
+CREATE FUNCTION sync.objects(server name,
+    OUT object text, OUT label text, OUT custom boolean, OUT writable boolean, OUT "table" regclass)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'sync_objects'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION sync.objects(name) IS
+'The objects that the login may query, for sync.enable: API name, label, whether it is a custom one, whether the login may create or change records, and its table if it is synced (/sobjects). Objects without a time stamp are among them, which only their own description tells; sync.enable refuses those. Needs USAGE on the server.';
 
 -- What was dropped is no longer synced.
 CREATE FUNCTION sync.dropped()
@@ -582,7 +599,15 @@ COMMENT ON EVENT TRIGGER sync_rewritten IS
 -- Looking at it
 --
 
+-- A worker holds the lock LOCK_WORKER of its server (src/step.c).
 CREATE VIEW sync.status AS
+WITH served AS MATERIALIZED (
+    SELECT l.objid AS serverid
+      FROM pg_locks l
+     WHERE l.locktype = 'advisory' AND l.granted
+       AND l.classid = 1 AND l.objsubid = x'5346'::integer
+       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+)
 SELECT o.server,
        o.object,
        o.relation AS "table",
@@ -590,6 +615,7 @@ SELECT o.server,
        CASE
            WHEN NOT o.enabled THEN 'disabled'
            WHEN s.paused OR NOT s.running THEN 'paused'
+           WHEN NOT pg_is_in_recovery() AND s.serverid NOT IN (SELECT serverid FROM served) THEN 'no worker'
            WHEN sp.failures > 0 THEN 'stalled'
            WHEN p.failures > 0 THEN 'failing'
            WHEN p.unguarded IS NOT NULL THEN 'unguarded'
@@ -619,7 +645,7 @@ SELECT o.server,
  ORDER BY o.server, o.object;
 
 COMMENT ON VIEW sync.status IS
-'How each object stands. state: new, copying n %, live, paused, stalled (the server as a whole cannot be reached or refuses), failing (this object alone), unguarded (its table lacks triggers of the sync''s: see sync.guard), disabled. lag: how long ago the last pull that succeeded began.';
+'How each object stands. state: new, copying n %, live, paused, no worker (none runs for its server: see sync.check), stalled (the server as a whole cannot be reached or refuses), failing (this object alone), unguarded (its table lacks triggers of the sync''s: see sync.guard), disabled. lag: how long ago the last pull that succeeded began.';
 COMMENT ON TABLE sync.log IS
 'What was done: each row one operation (copy, pull, push, schema; ask: the questions that all objects share; cycle: one that failed as a whole) with its counts. Rows of one cycle have the same run. Kept for keep_log.';
 COMMENT ON TABLE sync.failures IS

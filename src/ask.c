@@ -17,6 +17,7 @@
 
 #include "compat.h"
 #include "cycle.h"
+#include "functions.h"
 #include "login.h"
 #include "rows.h"
 #include "salesforce/describe.h"
@@ -25,12 +26,13 @@
 PG_FUNCTION_INFO_V1(sync_soql);
 PG_FUNCTION_INFO_V1(sync_describe);
 PG_FUNCTION_INFO_V1(sync_limits);
+PG_FUNCTION_INFO_V1(sync_objects);
 
 /* Whoever has USAGE on the server may ask; the login decides what is seen. */
 static Org *
 usable_org(FunctionCallInfo fcinfo)
 {
-	ServerOptions *server = server_options(NameStr(*PG_GETARG_NAME(0)));
+	ServerOptions *server = server_arg(fcinfo);
 
 	require_server_usage(server);
 	return org_open_any(server->name);
@@ -61,9 +63,11 @@ Datum
 sync_soql(PG_FUNCTION_ARGS)
 {
 	RowsOut    *out = rows_begin(fcinfo);
-	Org		   *org = usable_org(fcinfo);
+	Org		   *org;
 	QueryPage  *page;
 
+	require_arg(fcinfo, 1, "query");
+	org = usable_org(fcinfo);
 	page = query_run(org->api, text_to_cstring(PG_GETARG_TEXT_PP(1)), false);
 	if (page->nrecords == 0 && page->total > 0)
 		add_count(out, page->total);
@@ -98,11 +102,14 @@ sync_soql(PG_FUNCTION_ARGS)
 Datum
 sync_describe(PG_FUNCTION_ARGS)
 {
-	Org		   *org = usable_org(fcinfo);
-	char	   *body = describe_text(org->api,
-									 text_to_cstring(PG_GETARG_TEXT_PP(1)));
-	Datum		result = DirectFunctionCall1(jsonb_in, CStringGetDatum(body));
+	Org		   *org;
+	char	   *body;
+	Datum		result;
 
+	require_arg(fcinfo, 1, "object");
+	org = usable_org(fcinfo);
+	body = describe_text(org->api, text_arg(fcinfo, 1));
+	result = DirectFunctionCall1(jsonb_in, CStringGetDatum(body));
 	finish(org);
 	PG_RETURN_DATUM(result);
 }
@@ -131,6 +138,61 @@ sync_limits(PG_FUNCTION_ARGS)
 									   "/limits", NIL, NULL);
 
 	json_visit(limits, add_limit, out);
+	finish(org);
+	return (Datum) 0;
+}
+
+/* An object's table, if it is synced. */
+static Oid
+table_of(List *synced, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, synced)
+	{
+		SyncObject *object = (SyncObject *) lfirst(lc);
+
+		if (strcmp(object->object, name) == 0)
+			return object->relid;
+	}
+	return InvalidOid;
+}
+
+static void
+add_object(RowsOut *out, const DescribeObject *entry, Oid table)
+{
+	Datum		values[5];
+	bool		nulls[5] = {false};
+
+	values[0] = CStringGetTextDatum(entry->name);
+	nulls[1] = entry->label == NULL;
+	values[1] = nulls[1] ? (Datum) 0 : CStringGetTextDatum(entry->label);
+	values[2] = BoolGetDatum(entry->custom);
+	values[3] = BoolGetDatum(entry->createable || entry->updateable);
+	nulls[4] = !OidIsValid(table);
+	values[4] = ObjectIdGetDatum(table);
+	rows_add(out, values, nulls);
+}
+
+/*
+ * sync.objects(server name) returns table(object text, label text,
+ *   custom boolean, writable boolean, "table" regclass)
+ */
+Datum
+sync_objects(PG_FUNCTION_ARGS)
+{
+	RowsOut    *out = rows_begin(fcinfo);
+	Org		   *org = usable_org(fcinfo);
+	List	   *synced = catalog_objects(org->server->name);
+	ListCell   *lc;
+
+	foreach(lc, describe_global(org->api))
+	{
+		DescribeObject *entry = (DescribeObject *) lfirst(lc);
+
+		if (entry->queryable)
+			add_object(out, entry, table_of(synced, entry->name));
+	}
 	finish(org);
 	return (Datum) 0;
 }

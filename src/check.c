@@ -32,6 +32,7 @@
 #include "rows.h"
 #include "salesforce/describe.h"
 #include "tables/attempt.h"
+#include "tables/sql.h"
 #include "tables/watch.h"
 #include "worker.h"
 
@@ -185,6 +186,41 @@ check_clock(Check *check, const char *item)
 		   : NULL);
 }
 
+/* Fields that Salesforce requires of new records, and no column has. */
+static char *
+missing_required(const SyncObject *object, const DescribeObject *described)
+{
+	List	   *synced = mapping_field_names(catalog_fields(object));
+	StringInfoData missing;
+	ListCell   *lc;
+
+	initStringInfo(&missing);
+	foreach(lc, described->fields)
+	{
+		DescribeField *field = (DescribeField *) lfirst(lc);
+
+		if (field->createable && !field->nillable &&
+			!field->defaulted_on_create && mapping_is_copied(field) &&
+			strcmp(field->type, "boolean") != 0 &&
+			!mapping_has_name(synced, field->name))
+			appendStringInfo(&missing, " %s", field->name);
+	}
+	return missing.len > 0 ? missing.data : NULL;
+}
+
+static void
+check_required(Check *check, const char *item, const SyncObject *object,
+			   const DescribeObject *described)
+{
+	char	   *missing = missing_required(object, described);
+
+	if (missing)
+		report(check, item, "warning",
+			   psprintf("Salesforce will refuse new rows: it requires fields that are left out:%s",
+						missing),
+			   "Take them back with sync.set(..., 'exclude' or 'fields', ...), or set the direction to from.");
+}
+
 /* What goes to Salesforce needs the login's right to write it there. */
 static void
 check_rights(Check *check, const char *item, const DescribeObject *described)
@@ -194,6 +230,7 @@ check_rights(Check *check, const char *item, const DescribeObject *described)
 
 	if (object == NULL || object->direction == DIRECTION_FROM)
 		return;
+	check_required(check, item, object, described);
 	initStringInfo(&missing);
 	if (!described->createable)
 		appendStringInfoString(&missing, " create");
@@ -348,6 +385,45 @@ check_workers(Check *check)
 			   "The launcher, a worker for each server, sync.max_copiers and sync.now need one each; increase max_worker_processes.");
 }
 
+/* The view knows: one question, one answer. */
+static bool
+has_no_worker(const char *server)
+{
+	SqlScope	sql;
+	bool		none;
+
+	sql_begin_latest(&sql);
+	none = sql_run(&sql, "SELECT FROM sync.status"
+				   " WHERE server = $1 AND state = 'no worker'",
+				   "n", server) > 0;
+	sql_end(&sql);
+	return none;
+}
+
+/* Whether the server's own worker runs, once there is something to be done. */
+static void
+check_worker(Check *check)
+{
+	SyncServer *server = catalog_server_by_oid(check->server->serverid);
+
+	if (server == NULL || catalog_synced_objects(server->name) == NIL)
+		return;
+	if (!server->running)
+		report(check, "worker", "warning", "it was ended by sync.stop",
+			   "SELECT sync.start() starts it again.");
+	else if (server->paused)
+		report(check, "worker", "warning", "the server is paused",
+			   "SELECT sync.resume(server) lets it go on.");
+	else if (!has_no_worker(server->name))
+		report(check, "worker", "ok", "it runs", NULL);
+	else
+		report(check, "worker", "error",
+			   "no worker runs for this server: nothing is synced",
+			   worker_has_launcher()
+			   ? "The launcher starts one within sync.naptime, unless max_worker_processes are in use: the server log says so."
+			   : "SELECT sync.start() starts one; with sync in shared_preload_libraries the launcher does.");
+}
+
 /*
  * sync.check(server name)
  *   returns table(item text, status text, detail text, hint text)
@@ -359,10 +435,11 @@ sync_check(PG_FUNCTION_ARGS)
 
 	check.out = rows_begin(fcinfo);
 	check.context = CurrentMemoryContext;
-	check.server = server_options(NameStr(*PG_GETARG_NAME(0)));
+	check.server = server_arg(fcinfo);
 	require_server_owner(check.server);
 
 	check_workers(&check);
+	check_worker(&check);
 	check_timeline(&check);
 	if (unfit_encoding())
 		report(&check, "encoding", "error",

@@ -101,6 +101,13 @@ cycle_calls(const Org *org)
 	return total;
 }
 
+/* Whether the org's side raised it, whatever its SQLSTATE (origin.h). */
+static bool
+is_of_org(const ErrorData *error)
+{
+	return error->domain != NULL && strcmp(error->domain, ORG_DOMAIN) == 0;
+}
+
 /* Salesforce's code if it refused something, else the SQLSTATE. */
 static const char *
 failure_code(const ErrorData *error, Org *org)
@@ -229,6 +236,51 @@ name_blocker(const SyncObject *object, char *message)
 	return message;
 }
 
+static const char *
+whose(const char *server, const char *object)
+{
+	return object ? psprintf("object \"%s\" of server \"%s\"", object, server) :
+		psprintf("server \"%s\"", server);
+}
+
+/*
+ * Salesforce's support finds an answer by its request id.  Of what failed here,
+ * the latest answer tells nothing.
+ */
+static const char *
+request_of(const ErrorData *error, const Org *org)
+{
+	if (org == NULL || !is_of_org(error))
+		return "";
+	return org->api->error.status != 0 ? org->api->error.request_id :
+		org->api->request_id;
+}
+
+void
+cycle_tell_failure(const char *server, const char *object,
+				   const char *operation, const char *message,
+				   const ErrorData *error, const Org *org)
+{
+	const char *request = request_of(error, org);
+
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("%s of %s has begun to fail: %s", operation,
+					whose(server, object), message),
+			 request[0] ? errdetail("X-Sfdc-Request-Id: %s", request) : 0,
+			 error->hint ? errhint("%s", error->hint) : 0));
+}
+
+void
+cycle_tell_recovery(const char *server, const char *object, const Org *org)
+{
+	const char *request = org ? org->api->request_id : "";
+
+	ereport(LOG,
+			(errmsg("%s goes well again", whose(server, object)),
+			 request[0] ? errdetail("X-Sfdc-Request-Id: %s", request) : 0));
+}
+
 void
 cycle_failed(const char *server, const SyncObject *object,
 			 const char *operation, int failures, const ErrorData *error,
@@ -253,6 +305,9 @@ cycle_failed(const char *server, const SyncObject *object,
 	else
 		retry = retry_at(failures, SERVER_RETRY_MIN, SERVER_RETRY_MAX);
 
+	if (failures == 0)
+		cycle_tell_failure(server, object ? object->object : NULL, operation,
+						   message, error, org);
 	failure = (Failure) {server, object, operation, failure_code(error, org),
 	message, error->hint, retry, failures == 0};
 	record_tolerantly(record_failure, failure);
@@ -284,6 +339,9 @@ cycle_note_push_failure(const char *server, const SyncObject *object,
 
 	if (is_contention(error))
 		message = name_blocker(object, message);
+	if (!object->push_failed)
+		cycle_tell_failure(server, object->object, "push", message, error,
+						   NULL);
 	record_tolerantly(record_push_failure,
 					  (Failure) {server, object, "push",
 								 unpack_sql_state(error->sqlerrcode), message,
@@ -370,6 +428,7 @@ run_step(Step *step, void (*do_step) (Step *step))
 	MemoryContext caller = CurrentMemoryContext;
 	Org		   *org = step->cycle->org;
 	volatile bool done = false;
+	bool		recovered;
 
 	step->calls_before = cycle_calls(org);
 	api_clear_error(org->api);
@@ -382,7 +441,9 @@ run_step(Step *step, void (*do_step) (Step *step))
 		step->counts.calls = cycle_calls(org) - step->calls_before;
 		step_begin();
 		log_step(step, "done");
-		if (step->object->has_failures && strcmp(step->operation, "schema") != 0)
+		recovered = step->object->has_failures &&
+			strcmp(step->operation, "schema") != 0;
+		if (recovered)
 		{
 			catalog_steps_recovered(step->object->server,
 									step->object->object, false);
@@ -390,6 +451,9 @@ run_step(Step *step, void (*do_step) (Step *step))
 						   step->object->object, step->operation);
 		}
 		step_end();
+		if (recovered)
+			cycle_tell_recovery(step->object->server, step->object->object,
+								org);
 		done = true;
 	}
 	PG_CATCH();
@@ -868,6 +932,7 @@ follow_schema(Cycle *cycle, List *objects)
 {
 	ListCell   *lc;
 
+	pgstat_report_activity(STATE_RUNNING, "schema");
 	foreach(lc, evolve_due(cycle->org, objects))
 	{
 		SyncObject *object = (SyncObject *) lfirst(lc);
@@ -1012,6 +1077,7 @@ pull_objects(Cycle *cycle, List *objects)
 		pull_prepare(pull, cycle->org);
 		pulls = lappend(pulls, pull);
 	}
+	pgstat_report_activity(STATE_RUNNING, "ask");
 	pulls = ask_everything(cycle, pulls);
 	log_questions(cycle, started, cycle_calls(cycle->org) - calls);
 	apply_pulls(cycle, pulls, started);

@@ -42,6 +42,10 @@ typedef struct Cycle
  * object, with the time of the next try; the error must have been caught and
  * its transaction ended.
  *
+ * cycle_tell_failure, cycle_tell_recovery: the server's log has when an object
+ * (NULL: the server as a whole) begins to fail, and when it goes well again; not
+ * each failure in between.
+ *
  * cycle_note_push_failure: the same for what keeps changes of an object from
  * going out; the sender knows when it tries again.
  *
@@ -66,6 +70,11 @@ extern bool cycle_copy(Cycle *cycle, const char *object);
 extern void cycle_failed(const char *server, const SyncObject *object,
 						 const char *operation, int failures,
 						 const struct ErrorData *error, Org *org);
+extern void cycle_tell_failure(const char *server, const char *object,
+							   const char *operation, const char *message,
+							   const struct ErrorData *error, const Org *org);
+extern void cycle_tell_recovery(const char *server, const char *object,
+								const Org *org);
 extern void cycle_note_push_failure(const char *server,
 									const SyncObject *object,
 									const struct ErrorData *error);

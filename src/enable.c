@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/catalog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -27,6 +28,7 @@
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(sync_enable);
+PG_FUNCTION_INFO_V1(sync_enable_names);
 
 /* The eight categories; parents first. */
 static const char *const default_objects[] = {
@@ -268,21 +270,10 @@ enable_object(const ServerOptions *server, SalesforceApi *api,
 	return relid;
 }
 
-/*
- * sync.enable(server name, objects text[], schema name) returns setof regclass
- */
-Datum
-sync_enable(PG_FUNCTION_ARGS)
+static void
+require_encoding(void)
 {
-	ServerOptions *server = own_server(fcinfo);
 	const char *encoding = unfit_encoding();
-	List	   *asked = PG_ARGISNULL(1) ? NIL :
-		text_array_to_list(PG_GETARG_ARRAYTYPE_P(1));
-	RowsOut    *out = rows_begin(fcinfo);
-	Org		   *org;
-	List	   *names;
-	char	   *schema;
-	ListCell   *lc;
 
 	if (encoding)
 		ereport(ERROR,
@@ -290,9 +281,58 @@ sync_enable(PG_FUNCTION_ARGS)
 				 errmsg("a database with encoding %s cannot be synced", encoding),
 				 errdetail("Salesforce's texts are Unicode, and not all of them could be stored here."),
 				 errhint("Use a database that was created with ENCODING 'UTF8'.")));
+}
+
+/*
+ * Where tables of users do not belong: schemas of the system, and this
+ * extension's own, whose tables the names of objects could meet.
+ */
+static void
+check_schema(const char *schema)
+{
+	if (schema[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_SCHEMA_NAME),
+				 errmsg("the name of the schema is empty")));
+	if (IsReservedName(schema) ||
+		strcmp(schema, "information_schema") == 0 ||
+		strcmp(schema, "sync") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("tables of Salesforce objects cannot be created in schema \"%s\"",
+						schema),
+				 errdetail("It belongs to the system, or to the extension itself."),
+				 errhint("Name another: sync.enable(server, objects, schema). Without one, it is named like the server.")));
+}
+
+/* The schema that was asked for, or NULL for the one that there is. */
+static char *
+asked_schema(const ServerOptions *server, FunctionCallInfo fcinfo)
+{
+	char	   *schema = name_arg(fcinfo, 2);
+
+	if (schema != NULL)
+		check_schema(schema);
+	else if (catalog_server(server->name) == NULL)
+		check_schema(server->name);
+	return schema;
+}
+
+/* asked: names; NIL and by_default: the default set. */
+static Datum
+enable(FunctionCallInfo fcinfo, bool by_default, List *asked)
+{
+	ServerOptions *server = own_server(fcinfo);
+	char	   *schema = asked_schema(server, fcinfo);
+	RowsOut    *out = rows_begin(fcinfo);
+	Org		   *org;
+	List	   *names;
+	ListCell   *lc;
+
+	require_encoding();
 	org = org_open(server->name);
-	names = choose_objects(org->api, PG_ARGISNULL(1), asked);
-	register_server(server, org, name_arg(fcinfo, 2));
+	names = choose_objects(org->api, by_default, asked);
+	register_server(server, org, schema);
 	schema = catalog_server(server->name)->schema;
 	foreach(lc, names)
 	{
@@ -315,4 +355,33 @@ sync_enable(PG_FUNCTION_ARGS)
 	org_close(org);
 	worker_wake_at_commit(server->serverid, true);
 	return (Datum) 0;
+}
+
+/*
+ * sync.enable(server name, objects text[], schema name) returns setof regclass
+ */
+Datum
+sync_enable(PG_FUNCTION_ARGS)
+{
+	return enable(fcinfo, PG_ARGISNULL(1), PG_ARGISNULL(1) ? NIL :
+				  text_array_to_list(PG_GETARG_ARRAYTYPE_P(1)));
+}
+
+/*
+ * sync.enable(server name, object text, schema name) returns setof regclass
+ *
+ * A literal is taken for a text before it is taken for an array, so this has to
+ * understand those of arrays, too.
+ */
+Datum
+sync_enable_names(PG_FUNCTION_ARGS)
+{
+	char	   *names = text_arg(fcinfo, 1);
+	List	   *asked = split_names(names);
+
+	if (names && asked == NIL && strchr(names, '{') == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the name of an object must not be empty")));
+	return enable(fcinfo, names == NULL, asked);
 }

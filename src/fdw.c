@@ -19,7 +19,9 @@
 #include "access/htup_details.h"
 #include "access/reloptions.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_attribute.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_foreign_table.h"
 #include "catalog/pg_type.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
@@ -36,6 +38,7 @@
 
 #include "compat.h"
 #include "fdw.h"
+#include "salesforce/url.h"
 
 #define WRAPPER_NAME	"salesforce"
 
@@ -122,11 +125,38 @@ check_filled(const char *name, const char *value)
 		invalid_value(name, "The value is empty.");
 }
 
+/*
+ * What stands in a browser is the address of a page, and its host is often one
+ * that shows pages and gives no tokens.
+ */
+static bool
+is_page_host(const char *host)
+{
+	static const char *const suffixes[] = {".lightning.force.com",
+	".my.salesforce-setup.com"};
+	size_t		len = strlen(host);
+
+	for (size_t i = 0; i < lengthof(suffixes); i++)
+	{
+		size_t		n = strlen(suffixes[i]);
+
+		if (len > n && pg_strcasecmp(host + len - n, suffixes[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void
 check_url(const char *name, const char *value)
 {
+	UrlParts	parts;
+
 	if (!http_url_allowed(value))
 		invalid_value(name, "It must be an https address such as \"https://login.salesforce.com\" (plain http only to this machine itself).");
+	if (url_bare_origin(value) == NULL)
+		invalid_value(name, "It must be the address of a host alone, such as \"https://login.salesforce.com\", without a path or a query.");
+	if (url_split(value, &parts) && is_page_host(parts.host))
+		invalid_value(name, "This host shows pages and takes no logins; the org's My Domain is \"https://NAME.my.salesforce.com\".");
 }
 
 /* "62.0", as /services/data lists it. */
@@ -176,18 +206,28 @@ check_duration(const char *name, const char *value)
 	(void) duration_value(name, value);
 }
 
-/* "80 %", "80%" or "80": 0.8; negative if it is none. */
+/*
+ * "80 %", "80%" or "80": 0.8; negative if it is none.  A number up to 1 without
+ * the sign may be meant as a fraction, which would be a hundred times as much.
+ */
 static double
 parse_share(const char *value)
 {
 	char	   *end;
 	double		percent = strtod(value, &end);
+	bool		has_sign;
 
+	/* sync.usage reads it as numeric. */
+	if (end == value ||
+		strspn(value, "0123456789.") != (size_t) (end - value))
+		return -1;
 	while (*end == ' ')
 		end++;
-	if (*end == '%')
+	has_sign = *end == '%';
+	if (has_sign)
 		end++;
-	if (end == value || *end != '\0' || !(percent > 0 && percent <= 100))
+	if (*end != '\0' || !(percent > 0 && percent <= 100) ||
+		(percent <= 1 && !has_sign))
 		return -1;
 	return percent / 100;
 }
@@ -196,7 +236,7 @@ static void
 check_share(const char *name, const char *value)
 {
 	if (parse_share(value) < 0)
-		invalid_value(name, "It must be a share of the org's daily calls such as \"80 %\".");
+		invalid_value(name, "It must be a share of the org's daily calls, in percent, such as \"80 %\" (\"0.5 %\" is half a percent).");
 }
 
 /* It travels in a header, whose syntax must not be in it. */
@@ -300,6 +340,21 @@ check_grant(List *options)
 }
 
 /*
+ * A foreign table, or one of its columns.  It could be created, as the wrapper
+ * is asked about options alone, and never be read.
+ */
+static void
+refuse_foreign_table(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("foreign-data wrapper \"%s\" has no foreign tables",
+					WRAPPER_NAME),
+			 errdetail("Objects of Salesforce become ordinary tables, which sync keeps in step."),
+			 errhint("SELECT sync.enable(server, 'Object') creates one; sync.soql(server, query) reads without one.")));
+}
+
+/*
  * Checks the options of CREATE and ALTER of a server or user mapping.
  */
 Datum
@@ -309,6 +364,8 @@ salesforce_fdw_validator(PG_FUNCTION_ARGS)
 	Oid			context = PG_GETARG_OID(1);
 	ListCell   *lc;
 
+	if (context == ForeignTableRelationId || context == AttributeRelationId)
+		refuse_foreign_table();
 	foreach(lc, options)
 	{
 		DefElem    *option = (DefElem *) lfirst(lc);

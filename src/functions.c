@@ -61,17 +61,48 @@ name_arg(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? NULL : pstrdup(NameStr(*PG_GETARG_NAME(n)));
 }
 
+List *
+split_names(const char *value)
+{
+	char	   *copy;
+	char	   *rest = NULL;
+	List	   *names = NIL;
+
+	if (value == NULL)
+		return NIL;
+	copy = pstrdup(value);
+	for (char *name = strtok_r(copy, "{}\", \t\n", &rest); name;
+		 name = strtok_r(NULL, "{}\", \t\n", &rest))
+		names = lappend(names, name);
+	return names;
+}
+
+/*
+ * The functions are not STRICT: a null, such as that of a sub-select which found
+ * nothing, would make them do nothing, and say so to nobody.
+ */
+void
+require_arg(FunctionCallInfo fcinfo, int n, const char *what)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the %s must be named", what)));
+}
+
+ServerOptions *
+server_arg(FunctionCallInfo fcinfo)
+{
+	require_arg(fcinfo, 0, "server");
+	return server_options(NameStr(*PG_GETARG_NAME(0)));
+}
+
 /* The server named by the first argument; the caller must own it. */
 static ServerOptions *
 named_server(FunctionCallInfo fcinfo)
 {
-	ServerOptions *server;
+	ServerOptions *server = server_arg(fcinfo);
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the server must be named")));
-	server = server_options(NameStr(*PG_GETARG_NAME(0)));
 	require_server_owner(server);
 	return server;
 }
@@ -169,8 +200,10 @@ Datum
 sync_guard(PG_FUNCTION_ARGS)
 {
 	ServerOptions *server = own_server(fcinfo);
-	SyncObject *object = synced_object(server, text_arg(fcinfo, 1));
+	SyncObject *object;
 
+	require_arg(fcinfo, 1, "object");
+	object = synced_object(server, text_arg(fcinfo, 1));
 	schema_guard(object->relid, object->direction != DIRECTION_FROM,
 				 object->state == STATE_LIVE);
 	catalog_unguarded(object, NULL);
@@ -247,7 +280,7 @@ sync_resume(PG_FUNCTION_ARGS)
 	SqlScope	sql;
 
 	require_enabled(server);
-	if (PG_GETARG_BOOL(1))
+	if (!PG_ARGISNULL(1) && PG_GETARG_BOOL(1))
 		accept_org(server);
 	sql_begin(&sql);
 	/*
@@ -410,10 +443,14 @@ no_such_change(int64 seq)
 Datum
 sync_discard(PG_FUNCTION_ARGS)
 {
-	int64		seq = PG_GETARG_INT64(0);
-	OutboxChange *change = outbox_change(seq);
-	SyncObject *object = change ? catalog_object_by_relid(change->relid) : NULL;
+	int64		seq;
+	OutboxChange *change;
+	SyncObject *object;
 
+	require_arg(fcinfo, 0, "change");
+	seq = PG_GETARG_INT64(0);
+	change = outbox_change(seq);
+	object = change ? catalog_object_by_relid(change->relid) : NULL;
 	if (object == NULL)
 		no_such_change(seq);
 	require_server_owner(server_options(object->server));
@@ -447,12 +484,104 @@ sync_resolve(PG_FUNCTION_ARGS)
  * sync.now
  */
 
+/* A row of sync.log, as far as the messages of sync.now go. */
+typedef struct LoggedStep
+{
+	const char *object;			/* NULL: all of the server */
+	const char *operation;
+	const char *outcome;
+} LoggedStep;
+
+/* Columns of sync.log, in order. */
+enum
+{
+	LOG_OBJECT = 3,
+	LOG_OPERATION = 4,
+	LOG_OUTCOME = 13
+};
+
+static LoggedStep *
+logged_step(const char *const *values)
+{
+	LoggedStep *step = palloc(sizeof(LoggedStep));
+
+	step->object = values[LOG_OBJECT];
+	step->operation = values[LOG_OPERATION];
+	step->outcome = values[LOG_OUTCOME];
+	return step;
+}
+
+/*
+ * A login that was refused ends the cycle before anything is asked, and what was
+ * to be brought in is not here: that is no result.  sync.failures has its code.
+ */
+static void
+raise_refused_login(const char *server, int64 run)
+{
+	SqlScope	sql;
+	char	   *message = NULL;
+	char	   *hint = NULL;
+
+	sql_begin_latest(&sql);
+	if (sql_run(&sql,
+				"SELECT f.message, f.hint FROM sync.failures f"
+				" WHERE f.server = $1 AND f.object IS NULL"
+				" AND f.operation = 'cycle' AND f.record IS NULL AND f.code IN"
+				" ('28000', 'INVALID_SESSION_ID', 'INVALID_AUTH_HEADER')"
+				" AND f.last_seen >= (SELECT min(l.started) FROM sync.log l"
+				" WHERE l.run = $2) ORDER BY f.last_seen DESC LIMIT 1",
+				"nl", server, run) > 0)
+	{
+		message = sql_text(&sql, 0, 1);
+		hint = sql_text(&sql, 0, 2);
+	}
+	sql_end(&sql);
+	if (message != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("%s", message),
+				 hint ? errhint("%s", hint) : 0));
+}
+
+/* Who asked shall not take the answer for what is in the org. */
+static void
+tell_step(const LoggedStep *step, const char *server)
+{
+	const char *whose = step->object ? step->object :
+		psprintf("server \"%s\"", server);
+
+	if (strcmp(step->outcome, "done") == 0)
+		return;
+	ereport(WARNING,
+			(errmsg("%s of %s failed: %s", step->operation, whose,
+					strcmp(step->outcome, "running") == 0 ?
+					"its process has ended" : step->outcome),
+			 errhint("sync.failures says more, and when it is tried again sync.status.")));
+}
+
+static void
+tell_steps(List *steps, const char *server, int64 run)
+{
+	ListCell   *lc;
+
+	foreach(lc, steps)
+	{
+		LoggedStep *step = (LoggedStep *) lfirst(lc);
+
+		/* The last one, if there is one. */
+		if (strcmp(step->operation, "cycle") == 0)
+			raise_refused_login(server, run);
+		tell_step(step, server);
+	}
+}
+
 /* What the log got from a run, as rows of sync.log. */
 static void
-return_log(RowsOut *out, int64 run)
+return_log(RowsOut *out, const char *server, int64 run)
 {
 	SqlScope	sql;
 	uint64		n;
+	List	   *steps = NIL;
 	const char **values = palloc(sizeof(char *) * out->desc->natts);
 
 	sql_begin_latest(&sql);
@@ -463,9 +592,14 @@ return_log(RowsOut *out, int64 run)
 				"l", run);
 	for (uint64 i = 0; i < n; i++)
 	{
+		MemoryContext work;
+
 		for (int column = 0; column < out->desc->natts; column++)
 			values[column] = sql_text(&sql, i, column + 1);
 		rows_add_texts(out, values);
+		work = MemoryContextSwitchTo(sql.caller);
+		steps = lappend(steps, logged_step(values));
+		MemoryContextSwitchTo(work);
 	}
 	sql_end(&sql);
 	if (n == 0)
@@ -473,6 +607,7 @@ return_log(RowsOut *out, int64 run)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the cycle ended without a result"),
 				 errhint("The server log says why.")));
+	tell_steps(steps, server, run);
 }
 
 /* A table that this transaction keeps the cycle from writing to; or InvalidOid. */
@@ -523,7 +658,8 @@ check_nothing_locked(const char *server)
 /*
  * sync.now(server name, object text) returns setof sync.log
  *
- * The cycle runs in a worker of its own, in transactions of its own.
+ * The cycle runs in a worker of its own, in transactions of its own.  Each step
+ * that failed is a warning, a refused login an error.
  */
 Datum
 sync_now(PG_FUNCTION_ARGS)
@@ -545,6 +681,6 @@ sync_now(PG_FUNCTION_ARGS)
 				WORKER_OBJECT_LEN);
 	args.number = catalog_next_run();
 	worker_run_and_wait(&args);
-	return_log(out, args.number);
+	return_log(out, server->name, args.number);
 	return (Datum) 0;
 }

@@ -32,12 +32,18 @@ extern void wait_for_sender(const SyncObject *object);
 
 /*
  * text_arg, name_arg: the argument numbered from 0; NULL for null.
+ * require_arg: ERROR if it is null, which says that what must be named.
+ * split_names: "A, B, C" or an array literal, as list of char *; NIL for NULL.
+ * server_arg: the server named by the first argument, whoever owns it.
  * own_server: the server named by the first argument, after renames and restores
  * were followed; ERROR if the caller does not own it.
  * synced_object: by name in any case; ERROR if it is not synced.
  */
 extern char *text_arg(FunctionCallInfo fcinfo, int n);
 extern char *name_arg(FunctionCallInfo fcinfo, int n);
+extern void require_arg(FunctionCallInfo fcinfo, int n, const char *what);
+extern List *split_names(const char *value);
+extern ServerOptions *server_arg(FunctionCallInfo fcinfo);
 extern ServerOptions *own_server(FunctionCallInfo fcinfo);
 extern SyncObject *synced_object(const ServerOptions *server,
 								 const char *name);

@@ -602,9 +602,14 @@ next_stuck(void)
 static void
 note_settled(Push *push)
 {
+	List	   *settled;
+	ListCell   *lc;
+
 	step_begin();
-	outbox_note_settled(push->server);
+	settled = outbox_note_settled(push->server);
 	step_end();
+	foreach(lc, settled)
+		cycle_tell_recovery(push->server, (char *) lfirst(lc), push->org);
 }
 
 /*
@@ -675,7 +680,7 @@ push_run(Cycle *cycle)
 	push->started = GetCurrentTimestamp();
 	push->calls = cycle_calls(push->org);
 	push_begin_looks(push);
-	pgstat_report_activity(STATE_RUNNING, "pushing changes");
+	pgstat_report_activity(STATE_RUNNING, "push");
 	PG_TRY();
 	{
 		again = send_everything(push);

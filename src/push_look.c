@@ -312,13 +312,16 @@ void
 push_note_failure(Push *push, PushObject *target, const ErrorData *error)
 {
 	const ApiError *refusal = &push->org->api->error;
+	const char *message = error->detail ?
+		psprintf("%s: %s", error->message, error->detail) : error->message;
 
+	if (!target->object->push_failed)
+		cycle_tell_failure(push->server, target->object->object, "push",
+						   message, error, push->org);
 	catalog_failure(push->server, target->object->object, "push", NULL,
 					refusal->code[0] ? refusal->code :
 					unpack_sql_state(error->sqlerrcode),
-					error->detail ? psprintf("%s: %s", error->message,
-											 error->detail) : error->message,
-					error->hint, NIL);
+					message, error->hint, NIL);
 }
 
 void
@@ -329,6 +332,7 @@ push_note_recovery(Push *push, PushObject *target)
 	step_begin();
 	catalog_steps_recovered(push->server, target->object->object, true);
 	step_end();
+	cycle_tell_recovery(push->server, target->object->object, push->org);
 	target->object->push_failed = false;
 }
 

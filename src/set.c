@@ -59,23 +59,6 @@ set_list(const SyncObject *object, const char *column, List *names)
 	sql_end(&sql);
 }
 
-/* "A, B, C" or an array literal. */
-static List *
-split_names(const char *value)
-{
-	char	   *copy;
-	char	   *rest = NULL;
-	List	   *names = NIL;
-
-	if (value == NULL)
-		return NIL;
-	copy = pstrdup(value);
-	for (char *name = strtok_r(copy, "{}, \t\n", &rest); name;
-		 name = strtok_r(NULL, "{}, \t\n", &rest))
-		names = lappend(names, name);
-	return names;
-}
-
 static void
 invalid_setting(const char *option, const char *detail)
 {
@@ -85,6 +68,68 @@ invalid_setting(const char *option, const char *detail)
 			 errdetail("%s", detail)));
 }
 
+/* What each pull reads, and what tells rows and changes from each other. */
+static bool
+is_needed(const SyncObject *object, const char *field)
+{
+	return pg_strcasecmp(field, "Id") == 0 ||
+		pg_strcasecmp(field, "IsDeleted") == 0 ||
+		pg_strcasecmp(field, object->stamp_field) == 0;
+}
+
+/* A new record must have a value for it. */
+static bool
+is_required(const SyncField *field)
+{
+	return field->createable && !field->nillable && !field->defaulted &&
+		strcmp(field->type, "boolean") != 0;
+}
+
+static void
+check_exclude(const SyncObject *object, List *names)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		if (is_needed(object, (char *) lfirst(lc)))
+			invalid_setting("exclude",
+							psprintf("Field %s cannot be left out: sync needs it to find rows and their changes.",
+									 (char *) lfirst(lc)));
+	}
+}
+
+/*
+ * What goes to Salesforce needs the fields without which no record is created.
+ * Those that an administrator names cannot be meant; of those that a list lacks
+ * it is told, for rows may only be updated here.
+ */
+static void
+check_required(const SyncObject *object, const char *option, List *names)
+{
+	bool		excluding = strcmp(option, "exclude") == 0;
+	ListCell   *lc;
+
+	if (object->direction == DIRECTION_FROM || names == NIL)
+		return;
+	foreach(lc, catalog_fields(object))
+	{
+		SyncField  *field = (SyncField *) lfirst(lc);
+
+		if (!is_required(field) ||
+			mapping_has_name(names, field->field) != excluding)
+			continue;
+		if (excluding)
+			invalid_setting(option,
+							psprintf("Field %s cannot be left out while new rows go to Salesforce, which requires it of a %s.",
+									 field->field, object->object));
+		ereport(WARNING,
+				(errmsg("new rows of %s will be refused: Salesforce requires field %s, which is left out",
+						object->object, field->field),
+				 errhint("Add it to the option \"fields\", or set the direction to from.")));
+	}
+}
+
 /*
  * Which fields are synced: the table changes with it, in this transaction.
  */
@@ -92,13 +137,18 @@ static void
 set_fields(const ServerOptions *server, SyncObject *object,
 		   const char *option, const char *value)
 {
-	Org		   *org = org_open(server->name);
 	List	   *names = split_names(value);
+	Org		   *org;
 
 	if (strcmp(option, "fields") == 0)
 		object->only_fields = names;
 	else
+	{
+		check_exclude(object, names);
 		object->exclude = names;
+	}
+	check_required(object, option, names);
+	org = org_open(server->name);
 	if (strcmp(option, "exclude") == 0 && names == NIL)
 		set_column(object, "exclude", "::pg_catalog.text[]", "{}");
 	else
@@ -304,10 +354,8 @@ sync_set(PG_FUNCTION_ARGS)
 	char	   *value = text_arg(fcinfo, 3);
 	SyncObject *object;
 
-	if (name == NULL || option == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("object and option must be named")));
+	require_arg(fcinfo, 1, "object");
+	require_arg(fcinfo, 2, "option");
 	object = synced_object(server, name);
 	if (strcmp(option, "fields") == 0 || strcmp(option, "exclude") == 0)
 		set_fields(server, object, option, value);

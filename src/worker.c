@@ -146,6 +146,13 @@ worker_run_and_wait(WorkerArgs *args)
 	PG_END_TRY();
 }
 
+/* Whom a process serves, for pg_stat_activity and log_line_prefix (%a). */
+static void
+show_server(const char *name)
+{
+	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_OVERRIDE);
+}
+
 /*
  * The worker of a server
  */
@@ -195,6 +202,7 @@ current_org(ServerWorker *w)
 	{
 		MemoryContext old = MemoryContextSwitchTo(w->org_context);
 
+		pgstat_report_activity(STATE_RUNNING, "login");
 		w->org = org_open(w->server->name);
 		MemoryContextSwitchTo(old);
 	}
@@ -212,14 +220,16 @@ new_run(void)
 	return run;
 }
 
-/* Within a step. */
 static void
-server_recovered(const SyncServer *server)
+server_recovered(const SyncServer *server, const Org *org)
 {
 	if (server->failures == 0)
 		return;
+	step_begin();
 	catalog_server_recovered(server->name);
 	catalog_notify("recovery", server->name, NULL, NULL);
+	step_end();
+	cycle_tell_recovery(server->name, NULL, org);
 }
 
 /*
@@ -248,8 +258,8 @@ do_cycle(ServerWorker *w)
 	if (cycle.full)
 		catalog_cycle_done(w->server->name,
 						   GetCurrentTimestamp() + w->org->server->interval);
-	server_recovered(w->server);
 	step_end();
+	server_recovered(w->server, w->org);
 }
 
 static void
@@ -264,11 +274,8 @@ do_push(ServerWorker *w)
 	w->push_again = push_run(&cycle);
 	if (cycle.again)
 		w->next_turn = 0;
-	if (cycle_count_calls(w->org) == 0)
-		return;
-	step_begin();
-	server_recovered(w->server);
-	step_end();
+	if (cycle_count_calls(w->org) > 0)
+		server_recovered(w->server, w->org);
 }
 
 /* Within a step; in memory that outlives the turn. */
@@ -634,6 +641,8 @@ read_server(ServerWorker *w)
 		w->server = catalog_server_by_oid(w->serverid);
 	forgive_altered(w);
 	step_end();
+	if (w->server)
+		show_server(w->server->name);
 }
 
 /*
@@ -827,6 +836,17 @@ serve_once(void *arg)
 		w->nap = nap_while_prepared(w, w->nap);
 }
 
+/* What a worker that is idle waits for. */
+static const char *
+idle_activity(const ServerWorker *w)
+{
+	if (w->server->paused)
+		return "paused";
+	if (w->server->retry_at > GetCurrentTimestamp())
+		return "waiting after a failure";
+	return "waiting";
+}
+
 static void
 serve(Oid serverid)
 {
@@ -863,7 +883,7 @@ serve(Oid serverid)
 			continue;
 		if (++turns % TURNS_BETWEEN_RESETS == 0)
 			InvalidateSystemCaches();
-		pgstat_report_activity(STATE_IDLE, "");
+		pgstat_report_activity(STATE_IDLE, idle_activity(&worker));
 		let_writers_be(&worker);
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -887,9 +907,11 @@ copy_once(const WorkerArgs *args)
 	step_end();
 	if (server == NULL || server->paused || !server->running)
 		return;
+	show_server(server->name);
 	heed_server(args->serverid);
 	/* If it ended at once, the worker would start the next one. */
 	cycle.wait = true;
+	pgstat_report_activity(STATE_RUNNING, "login");
 	PG_TRY();
 	{
 		cycle.org = org_open(server->name);
@@ -913,6 +935,7 @@ now_once_guarded(const WorkerArgs *args, SyncServer *server, Cycle *cycle)
 	List	   *objects;
 	ListCell   *lc;
 
+	pgstat_report_activity(STATE_RUNNING, "login");
 	cycle->org = org_open(server->name);
 	if (!server->paused)
 		(void) push_run(cycle);
@@ -928,9 +951,7 @@ now_once_guarded(const WorkerArgs *args, SyncServer *server, Cycle *cycle)
 			(void) cycle_copy(cycle, object->object);
 	}
 	cycle_run(cycle, only);
-	step_begin();
-	server_recovered(server);
-	step_end();
+	server_recovered(server, cycle->org);
 }
 
 static void
@@ -950,6 +971,7 @@ now_once(const WorkerArgs *args)
 	step_end();
 	if (server == NULL)
 		return;
+	show_server(server->name);
 	cycle.run = args->number;
 	cycle.now = true;
 	cycle.wait = true;
@@ -975,6 +997,20 @@ now_once(const WorkerArgs *args)
 	step_begin();
 	worker_wake_at_commit(args->serverid, false);
 	step_end();
+}
+
+static void
+log_in(const WorkerArgs *args)
+{
+	ServerOptions *server;
+
+	step_begin();
+	server = server_options_by_oid(args->serverid);
+	step_end();
+	if (server)
+		show_server(server->name);
+	pgstat_report_activity(STATE_RUNNING, "login");
+	login_run(args->serverid, args->number);
 }
 
 /* Starts a worker for each server of this database that should have one. */
@@ -1107,7 +1143,7 @@ sync_worker_main(Datum arg)
 			now_once(&args);
 			break;
 		case WORKER_LOGIN:
-			login_run(args.serverid, args.number);
+			log_in(&args);
 			break;
 	}
 	proc_exit(0);

@@ -299,6 +299,7 @@ api_set_error(SalesforceApi *api, int status, const char *code,
 	strlcpy(error->code, foreign_text(code), sizeof(error->code));
 	error->status = status;
 	error->refusal = classify(status, error->code, error->message);
+	strlcpy(error->request_id, api->request_id, sizeof(error->request_id));
 }
 
 void
@@ -331,23 +332,19 @@ api_read_error(SalesforceApi *api, int status, const char *body)
 static char *
 error_detail(const ApiError *error)
 {
-	bool		has_message = error->message && error->message[0] != '\0';
 	StringInfoData buf;
 
 	initStringInfo(&buf);
+	appendStringInfoString(&buf, "Salesforce answered");
 	if (error->status > 0)
-		appendStringInfo(&buf, "Salesforce answered %d", error->status);
-	else
-		appendStringInfoString(&buf, "Salesforce answered");
+		appendStringInfo(&buf, " %d", error->status);
 	if (error->code[0] != '\0')
 		appendStringInfo(&buf, " %s", error->code);
-	if (has_message)
-		appendStringInfo(&buf, ": %s", error->message);
-	if (!has_message || strchr(".!?", buf.data[buf.len - 1]) == NULL)
-		appendStringInfoChar(&buf, '.');
+	appendStringInfoChar(&buf, '.');
 	return buf.data;
 }
 
+/* Salesforce's own words are what says what is wrong, and are all that many see. */
 void
 api_raise(SalesforceApi *api, const char *what)
 {
@@ -355,8 +352,9 @@ api_raise(SalesforceApi *api, const char *what)
 
 	ereport(ERROR,
 			(errcode(refusal_sqlstate(api->error.refusal)),
-			 errmsg("%s", what),
-			 errdetail("%s", error_detail(&api->error)),
+			 errmsg("%s", foreign_behind(what, api->error.message)),
+			 api->error.status > 0 || api->error.code[0] ?
+			 errdetail("%s", error_detail(&api->error)) : 0,
 			 hint ? errhint("%s", hint) : 0));
 }
 
@@ -466,9 +464,12 @@ static void
 note_answer(SalesforceApi *api, const HttpAnswer *answer)
 {
 	const char *limits = http_header(answer, "Sforce-Limit-Info");
+	const char *request = http_header(answer, "X-Sfdc-Request-Id");
 
 	if (limits != NULL)
 		note_limits(api, limits);
+	strlcpy(api->request_id, request ? foreign_text(request) : "",
+			sizeof(api->request_id));
 	if (answer->date != 0)
 	{
 		api->server_date = answer->date;
@@ -536,6 +537,7 @@ note_no_answer(SalesforceApi *api)
 
 	error->status = 0;
 	error->code[0] = '\0';
+	error->request_id[0] = '\0';
 	error->refusal = geterrcode() == ERRCODE_PROGRAM_LIMIT_EXCEEDED ?
 		API_TOO_BIG : API_TRANSIENT;
 	if (error->message != NULL)
@@ -569,6 +571,7 @@ prepare_request(SalesforceApi *api, const ApiCall *call, HttpRequest *request)
 	request->body_len = call->body ? strlen(call->body) : 0;
 	request->once = call->once;
 	api->calls[call->kind]++;
+	api->request_id[0] = '\0';
 }
 
 static HttpAnswer *

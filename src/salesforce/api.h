@@ -39,6 +39,7 @@ typedef struct ApiError
 	char		code[NAMEDATALEN];	/* Salesforce's errorCode; may be empty */
 	char	   *message;		/* Salesforce's own words */
 	ApiRefusal	refusal;
+	char		request_id[NAMEDATALEN];	/* of the answer; may be empty */
 } ApiError;
 
 /* Kinds of calls, for sync.usage. */
@@ -82,6 +83,9 @@ struct SalesforceApi
 	int64		limit_max;
 	TimestampTz server_date;	/* Date of the latest answer; 0 = none */
 	TimestampTz local_date;		/* our clock when that answer came */
+	char		request_id[NAMEDATALEN];	/* X-Sfdc-Request-Id of the latest
+											 * answer, by which Salesforce's
+											 * support finds it; or empty */
 
 	ApiError	error;			/* of the latest refused call */
 };
@@ -111,8 +115,9 @@ extern void api_choose_version(SalesforceApi *api, const char *wanted);
  * ERRCODE_CONFIGURATION_LIMIT_EXCEEDED (limit),
  * ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION (login),
  * ERRCODE_INSUFFICIENT_PRIVILEGE (permission), ERRCODE_FDW_INVALID_COLUMN_NAME
- * (schema), ERRCODE_FDW_ERROR (the rest), with errdetail
- * "Salesforce answered 400 INVALID_TYPE: ..." and a hint.  So does the absence
+ * (schema), ERRCODE_FDW_ERROR (the rest), with
+ * Salesforce's own words in the primary message, errdetail
+ * "Salesforce answered 400 INVALID_TYPE." and a hint.  So does the absence
  * of an answer (api->error.status = 0).  Transient refusals are not repeated
  * here: a step that failed is repeated as a whole, by whoever keeps time.
  *

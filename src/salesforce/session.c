@@ -239,9 +239,10 @@ raise_refusal(const HttpAnswer *answer, const char *origin)
 			(errcode(is_transient(answer->status, error) ?
 					 ERRCODE_CONNECTION_FAILURE :
 					 ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-			 errmsg("Salesforce refused the login at %s", origin),
-			 errdetail("Salesforce answered %d %s: %s.", answer->status, error,
-					   description),
+			 errmsg("%s",
+					foreign_behind(psprintf("Salesforce refused the login at %s",
+											origin), description)),
+			 errdetail("Salesforce answered %d %s.", answer->status, error),
 			 hint ? errhint("%s", hint) : 0));
 }
 

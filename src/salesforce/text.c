@@ -155,3 +155,14 @@ foreign_page(const char *body)
 		return pstrdup("a web page");
 	return foreign_text(psprintf("a web page titled \"%s\"", title));
 }
+
+char *
+foreign_behind(const char *what, const char *words)
+{
+	int			len = words ? (int) strlen(words) : 0;
+
+	/* A primary message is no sentence. */
+	while (len > 0 && (words[len - 1] == '.' || words[len - 1] == ' '))
+		len--;
+	return len > 0 ? psprintf("%s: %.*s", what, len, words) : pstrdup(what);
+}

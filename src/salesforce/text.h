@@ -23,4 +23,7 @@ extern char *foreign_text(const char *text);
 /* What an answer that is not JSON says, in a few words. */
 extern char *foreign_page(const char *body);
 
+/* "what: words" for a primary message; words are such, or NULL. */
+extern char *foreign_behind(const char *what, const char *words);
+
 #endif							/* SYNC_TEXT_H */

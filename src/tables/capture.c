@@ -232,7 +232,8 @@ find_own_column(Oid relid, const char *name, Oid type)
 					psprintf("is of type %s instead of %s",
 							 format_type_be(is), format_type_be(type)) :
 					"is missing"),
-			 errhint("Undo that by ALTER TABLE, or end the synchronization with sync.disable.")));
+			 errhint("Undo that by ALTER TABLE, or end the synchronization with sync.disable."),
+			 relation_error(relid, name)));
 	return InvalidAttrNumber;	/* not reached */
 }
 
@@ -252,7 +253,8 @@ refuse_renamed(const CaptureTable *table, const char *column)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("table \"%s\" was altered and takes no changes: column \"%s\" was renamed",
 					relation_label(table->root), column),
-			 errhint("Rename it back, or leave its field out by sync.set(..., 'exclude', ...).")));
+			 errhint("Rename it back, or leave its field out by sync.set(..., 'exclude', ...)."),
+			 relation_error(table->root, column)));
 }
 
 static void
@@ -309,7 +311,8 @@ find_table(Oid relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" is not synced", relation_label(relid)),
-				 errhint("Drop its trigger \"%s\".", CAPTURE_TRIGGER)));
+				 errhint("Drop its trigger \"%s\".", CAPTURE_TRIGGER),
+				 relation_error(relid, NULL)));
 	fields = catalog_fields(object);
 	context = AllocSetContextCreate(CurrentMemoryContext, "sync captured table",
 									ALLOCSET_SMALL_SIZES);
@@ -385,7 +388,9 @@ collect_update(StringInfo buf, const CaptureTable *was,
 		int			m = was->columns[i].attnum - 1;
 
 		if (same_value(column, old->tts_values[m], old->tts_isnull[m],
-					   new->tts_values[n], new->tts_isnull[n]))
+					   new->tts_values[n], new->tts_isnull[n]) ||
+			(capture_is_empty(column, old->tts_values[m], old->tts_isnull[m]) &&
+			 capture_is_empty(column, new->tts_values[n], new->tts_isnull[n])))
 			continue;
 		if (provisional ? !column->createable : !column->updateable)
 			capture_refuse_write(table, column, provisional);
@@ -407,7 +412,8 @@ refuse_id(const CaptureTable *table, const char *what, const char *detail)
 			 errmsg("column \"%s\" of table \"%s\" cannot be written", what,
 					relation_label(table->root)),
 			 errdetail("%s", detail),
-			 errhint("Leave the column out.")));
+			 errhint("Leave the column out."),
+			 relation_error(table->root, what)));
 }
 
 static char *
@@ -715,7 +721,8 @@ sync_refuse_truncate(PG_FUNCTION_ARGS)
 			 errmsg("table \"%s\" cannot be truncated",
 					relation_label(RelationGetRelid(trigger->tg_relation))),
 			 errdetail("Its rows are records of Salesforce; TRUNCATE does not tell which of them to delete there."),
-			 errhint("DELETE the rows, or end the synchronization with sync.disable.")));
+			 errhint("DELETE the rows, or end the synchronization with sync.disable."),
+			 relation_error(RelationGetRelid(trigger->tg_relation), NULL)));
 	PG_RETURN_NULL();			/* not reached */
 }
 

@@ -27,6 +27,16 @@
 #include "tables/capture_values.h"
 #include "tables/relation.h"
 
+/*
+ * What Salesforce holds (SOAP API: Primitive Data Types), in days and
+ * microseconds since 2000: the years 1700 to 4000; of their last day a timestamp
+ * only the first moment.
+ */
+#define FIRST_DAY		(-109572)	/* 1700-01-01 */
+#define LAST_DAY		730850	/* 4000-12-31 */
+#define FIRST_MOMENT	(FIRST_DAY * USECS_PER_DAY)
+#define LAST_MOMENT	(LAST_DAY * USECS_PER_DAY)
+
 void
 capture_refuse_write(const CaptureTable *table, const CaptureColumn *column,
 			 bool creating)
@@ -42,7 +52,8 @@ capture_refuse_write(const CaptureTable *table, const CaptureColumn *column,
 					   table->object),
 			 creating
 			 ? errhint("Leave the column out; its value comes from Salesforce.")
-			 : errhint("Its value comes from Salesforce.")));
+			 : errhint("Its value comes from Salesforce."),
+			 relation_error(table->root, column->name)));
 }
 
 void
@@ -53,7 +64,8 @@ capture_refuse_missing(const CaptureTable *table, const CaptureColumn *column)
 			 errmsg("column \"%s\" of table \"%s\" must have a value",
 					column->name, relation_label(table->root)),
 			 errdetail("Salesforce requires the field of a %s.",
-					   table->object)));
+					   table->object),
+			 relation_error(table->root, column->name)));
 }
 
 static void
@@ -65,7 +77,8 @@ refuse_length(const CaptureTable *table, const CaptureColumn *column,
 			 errmsg("value too long for column \"%s\" of table \"%s\"",
 					column->name, relation_label(table->root)),
 			 errdetail("It has %d characters; Salesforce holds %d.", length,
-					   column->max_chars)));
+					   column->max_chars),
+			 relation_error(table->root, column->name)));
 }
 
 static void
@@ -79,7 +92,8 @@ refuse_number(const CaptureTable *table, const CaptureColumn *column,
 			 isdigit((unsigned char) value[0]) || value[0] == '-'
 			 ? errdetail("Salesforce holds %d digits before the decimal point.",
 						 column->max_digits)
-			 : errdetail("Salesforce has no %s.", value)));
+			 : errdetail("Salesforce has no %s.", value),
+			 relation_error(table->root, column->name)));
 }
 
 static void
@@ -117,13 +131,13 @@ capture_is_empty(const CaptureColumn *column, Datum value, bool null)
 					VARSIZE_ANY_EXHDR(DatumGetTextPP(value)) == 0);
 }
 
-/* The value that a column has when an INSERT does not name it. */
+/* The value that a column has when an INSERT does not name it, or as good as that. */
 bool
 capture_is_default(const CaptureColumn *column, Datum value, bool null)
 {
 	if (column->type == BOOLOID && !null)
 		return DatumGetBool(value) == column->default_true;
-	return null;
+	return capture_is_empty(column, value, null);
 }
 
 /*
@@ -139,44 +153,82 @@ append_json_text(StringInfo buf, Datum value)
 	pfree(s);
 }
 
+/*
+ * An old value that Salesforce cannot hold never came from there, nor does it go
+ * there: any text will do for it.
+ */
+static void
+append_json_output(StringInfo buf, PGFunction output, Datum value)
+{
+	escape_json(buf, DatumGetCString(DirectFunctionCall1(output, value)));
+}
+
+/* what: date, timestamp or time; holds: what Salesforce can. */
+static void
+refuse_moment(const CaptureTable *table, const CaptureColumn *column,
+			  const char *what, const char *holds)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+			 errmsg("%s out of range for Salesforce: column \"%s\" of table \"%s\"",
+					what, column->name, relation_label(table->root)),
+			 errdetail("Salesforce holds %s.", holds),
+			 relation_error(table->root, column->name)));
+}
+
 /* Whole milliseconds in UTC: 2026-01-31T10:00:00.000Z */
 static void
-append_json_timestamp(StringInfo buf, TimestampTz value)
+append_json_timestamp(StringInfo buf, const CaptureTable *table,
+					  const CaptureColumn *column, TimestampTz value,
+					  bool check)
 {
 	struct pg_tm tm;
 	fsec_t		fsec;
+	bool		fits = !TIMESTAMP_NOT_FINITE(value) &&
+		timestamp2tm(value, NULL, &tm, &fsec, NULL, NULL) == 0 &&
+		value >= FIRST_MOMENT && value <= LAST_MOMENT;
 
-	if (TIMESTAMP_NOT_FINITE(value) ||
-		timestamp2tm(value, NULL, &tm, &fsec, NULL, NULL) != 0 ||
-		tm.tm_year < 1 || tm.tm_year > 9999)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("timestamp out of range for Salesforce")));
-	appendStringInfo(buf, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
-					 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min,
-					 tm.tm_sec, (int) (fsec / 1000));
+	if (!fits && check)
+		refuse_moment(table, column, "timestamp",
+					  "moments from 1700-01-01 00:00 to 4000-12-31 00:00 UTC");
+	if (!fits)
+		append_json_output(buf, timestamptz_out, TimestampTzGetDatum(value));
+	else
+		appendStringInfo(buf, "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
+						 tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour,
+						 tm.tm_min, tm.tm_sec, (int) (fsec / 1000));
 }
 
 static void
-append_json_date(StringInfo buf, DateADT value)
+append_json_date(StringInfo buf, const CaptureTable *table,
+				 const CaptureColumn *column, DateADT value, bool check)
 {
+	bool		fits = value >= FIRST_DAY && value <= LAST_DAY;
 	int			year;
 	int			month;
 	int			day;
 
-	if (DATE_NOT_FINITE(value))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("date out of range for Salesforce")));
+	if (!fits && check)
+		refuse_moment(table, column, "date",
+					  "dates from 1700-01-01 to 4000-12-31");
+	if (!fits)
+	{
+		append_json_output(buf, date_out, DateADTGetDatum(value));
+		return;
+	}
 	j2date(value + POSTGRES_EPOCH_JDATE, &year, &month, &day);
 	appendStringInfo(buf, "\"%04d-%02d-%02d\"", year, month, day);
 }
 
 static void
-append_json_time(StringInfo buf, TimeADT value)
+append_json_time(StringInfo buf, const CaptureTable *table,
+				 const CaptureColumn *column, TimeADT value, bool check)
 {
 	int64		ms = value / 1000;
 
+	if (value >= USECS_PER_DAY && check)
+		refuse_moment(table, column, "time",
+					  "times of day before 24:00");
 	appendStringInfo(buf, "\"%02d:%02d:%02d.%03dZ\"", (int) (ms / 3600000),
 					 (int) (ms / 60000 % 60), (int) (ms / 1000 % 60),
 					 (int) (ms % 1000));
@@ -230,19 +282,23 @@ append_json_value(StringInfo buf, const CaptureTable *table,
 			append_json_number(buf, table, column, value, check);
 			break;
 		case DATEOID:
-			append_json_date(buf, DatumGetDateADT(value));
+			append_json_date(buf, table, column, DatumGetDateADT(value),
+							 check);
 			break;
 		case TIMESTAMPTZOID:
-			append_json_timestamp(buf, DatumGetTimestampTz(value));
+			append_json_timestamp(buf, table, column,
+								  DatumGetTimestampTz(value), check);
 			break;
 		case TIMEOID:
-			append_json_time(buf, DatumGetTimeADT(value));
+			append_json_time(buf, table, column, DatumGetTimeADT(value),
+							 check);
 			break;
 		default:
 			ereport(ERROR,
 					(errcode(ERRCODE_DATATYPE_MISMATCH),
 					 errmsg("column \"%s\" of table \"%s\" has a type that sync does not give to a column",
-							column->name, relation_label(table->root))));
+							column->name, relation_label(table->root)),
+					 relation_error(table->root, column->name)));
 	}
 }
 
@@ -256,7 +312,8 @@ refuse_type(const CaptureTable *table, const CaptureColumn *column)
 					column->name, relation_label(table->root),
 					format_type_be(column->type),
 					format_type_be(column->should_be)),
-			 errhint("Undo that by ALTER TABLE, or leave the field out by sync.set(..., 'exclude', ...).")));
+			 errhint("Undo that by ALTER TABLE, or leave the field out by sync.set(..., 'exclude', ...)."),
+			 relation_error(table->root, column->name)));
 }
 
 void

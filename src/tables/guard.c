@@ -56,7 +56,8 @@ sync_refuse_write(PG_FUNCTION_ARGS)
 			 errmsg("table \"%s\" is kept by sync from Salesforce",
 					relation_label(RelationGetRelid(trigger->tg_relation))),
 			 errdetail("A change made here would not reach Salesforce, and the next change there would overwrite it."),
-			 errhint("Make the change in Salesforce; or let local changes go there with sync.set(server, object, 'direction', 'both'), or end the synchronization with sync.disable.")));
+			 errhint("Make the change in Salesforce; or let local changes go there with sync.set(server, object, 'direction', 'both'), or end the synchronization with sync.disable."),
+			 relation_error(RelationGetRelid(trigger->tg_relation), NULL)));
 	PG_RETURN_NULL();			/* not reached */
 }
 

@@ -449,15 +449,24 @@ outbox_set_aside(const char *server, Oid relid)
 	return n;
 }
 
-void
+List *
 outbox_note_settled(const char *server)
 {
-	RUN("DELETE FROM sync.failures f WHERE f.server = $1"
-		" AND f.operation = 'push' AND f.record IS NULL AND NOT EXISTS"
-		" (SELECT FROM sync.object o JOIN sync.change c"
-		" ON c.relation = o.relation WHERE o.server = $1"
-		" AND o.object = f.object AND o.enabled AND c.state = 'p')",
-		"n", server);
+	SqlScope	sql;
+	List	   *objects;
+
+	sql_begin(&sql);
+	objects = sql_texts(&sql,
+						sql_run(&sql,
+								"DELETE FROM sync.failures f WHERE f.server = $1"
+								" AND f.operation = 'push' AND f.record IS NULL"
+								" AND NOT EXISTS (SELECT FROM sync.object o"
+								" JOIN sync.change c ON c.relation = o.relation"
+								" WHERE o.server = $1 AND o.object = f.object"
+								" AND o.enabled AND c.state = 'p')"
+								" RETURNING f.object", "n", server));
+	sql_end(&sql);
+	return objects;
 }
 
 int64

@@ -70,7 +70,7 @@ extern bool outbox_is_prepared(void);
 extern List *outbox_due_tables(const char *server, Oid only,
 							   const int64 *except, int nexcept);
 extern List *outbox_take(const int64 *among, int namong, int max_changes);
-extern void outbox_note_settled(const char *server);
+extern List *outbox_note_settled(const char *server);
 extern int64 outbox_set_aside(const char *server, Oid relid);
 extern int64 outbox_set_all_aside(const SyncObject *object, const char *code,
 								  const char *message, const char *hint);

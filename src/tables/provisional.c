@@ -232,7 +232,8 @@ refuse_replaced(Oid relid, const char *id, const char *became)
 			(errcode(ERRCODE_UNIQUE_VIOLATION),
 			 errmsg("row \"%s\" of table \"%s\" exists already: its id is \"%s\" now",
 					id, relation_label(relid), became),
-			 errhint("Use that id, or the row's local_id; sync.resolve(id) tells what a provisional id has become.")));
+			 errhint("Use that id, or the row's local_id; sync.resolve(id) tells what a provisional id has become."),
+			 relation_error(relid, "id")));
 }
 
 void
@@ -247,7 +248,8 @@ provisional_refuse(Oid relid, const char *id)
 			 errmsg("column \"id\" of table \"%s\" cannot be written",
 					relation_label(relid)),
 			 errdetail("Salesforce gives ids; until then a new row has a provisional one, which the column's default draws."),
-			 errhint("Leave the column out.")));
+			 errhint("Leave the column out."),
+			 relation_error(relid, "id")));
 }
 
 /* Of a partition the table that it is of. */
@@ -273,7 +275,8 @@ check_taken(Oid relid, const char *id)
 			(errcode(ERRCODE_UNIQUE_VIOLATION),
 			 errmsg("id \"%s\" of table \"%s\" stands for a row of table \"%s\"",
 					id, relation_label(relid), relation_label(taken)),
-			 errhint("Leave the column out, and the row gets an id of its own.")));
+			 errhint("Leave the column out, and the row gets an id of its own."),
+			 relation_error(relid, "id")));
 }
 
 /*

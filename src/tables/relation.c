@@ -78,6 +78,21 @@ relation_label(Oid relid)
 	return psprintf("%s.%s", names.schema, names.name);
 }
 
+int
+relation_error(Oid relid, const char *column)
+{
+	char	   *table = get_rel_name(relid);
+
+	if (table == NULL)
+		return 0;
+	err_generic_string(PG_DIAG_SCHEMA_NAME,
+					   get_namespace_name(get_rel_namespace(relid)));
+	err_generic_string(PG_DIAG_TABLE_NAME, table);
+	if (column != NULL)
+		err_generic_string(PG_DIAG_COLUMN_NAME, column);
+	return 0;
+}
+
 Oid
 relation_owner(Oid relid)
 {

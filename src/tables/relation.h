@@ -17,6 +17,9 @@
  * relation_sql: schema.table quoted for SQL.  relation_label: schema.table as
  * it is, for messages.  Both raise ERRCODE_UNDEFINED_TABLE when it is gone.
  *
+ * relation_error: within ereport, the error's fields schema, table and column
+ * (NULL: of the table as a whole), by which drivers tell what was refused.
+ *
  * relation_rows: the same for SELECT, UPDATE and DELETE: partitions are parts of
  * the table, but rows of tables that inherit from it otherwise are not
  * Salesforce's.
@@ -33,6 +36,7 @@
 extern char *relation_sql(Oid relid);
 extern char *relation_rows(Oid relid);
 extern char *relation_label(Oid relid);
+extern int	relation_error(Oid relid, const char *column);
 extern Oid	relation_owner(Oid relid);
 extern bool *relation_false_columns(Oid relid, List *columns);
 

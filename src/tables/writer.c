@@ -261,7 +261,8 @@ apply_begin(Oid relid, ApplyState *state)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot write to table \"%s\" while the sync is writing to another",
 						relation_label(relid)),
-				 errhint("Do not run the sync from within a trigger of a synced table.")));
+				 errhint("Do not run the sync from within a trigger of a synced table."),
+				 relation_error(relid, NULL)));
 
 	check_constraints_at_once();
 	owner_begin(relation_owner(relid), state);

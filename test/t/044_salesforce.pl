@@ -62,13 +62,13 @@ is(result($client, login(auth => $_)), $logged_in, "login by $_")
 # Refusals name Salesforce's reason and what to do, and never a secret.
 my @refused = (
     [ 'wrong client', { client_id => 'nobody' },
-        qr/^28000 .* \| Salesforce answered 400 invalid_client_id: .* \| client_id must/ ],
+        qr/^28000 \| Salesforce refused the login at [^ ]+: client identifier invalid \| Salesforce answered 400 invalid_client_id\. \| client_id must/ ],
     [ 'wrong secret', { auth => 'client_credentials', client_secret => 's3cr3t' },
-        qr/^28000 .* \| Salesforce answered 4\d\d invalid_client: .* \| client_secret must/ ],
+        qr/^28000 \| .* at [^ ]+: .* \| Salesforce answered 4\d\d invalid_client\. \| client_secret must/ ],
     [ 'wrong password', { auth => 'password', password => 's3cr3t' },
-        qr/^28000 .* 400 invalid_grant: authentication failure.* \| Check user name/ ],
+        qr/^28000 .*: authentication failure \| .* 400 invalid_grant\. \| Check user name/ ],
     [ 'dead refresh token', { auth => 'refresh_token', refresh_token => 's3cr3t' },
-        qr/^28000 .* 400 invalid_grant: expired .* \| The refresh token was revoked/ ],
+        qr/^28000 .*: expired .* \| .* 400 invalid_grant\. \| The refresh token was revoked/ ],
     [ 'no secret', { auth => 'client_credentials', client_secret => undef },
         qr/^28000 \| option "client_secret" is missing \| Login by/ ],
     [ 'no key', { key => 's3cr3t' },
@@ -163,7 +163,7 @@ is(result(@in, q{SELECT left(check_api('GET', '/limits', NULL), 4)},
 is(result(@in, q{SELECT left(check_api('GET', '/nothing', NULL), 4)}), '404 ',
     'a refusal as an answer');
 like(error_of(@in, query('SELECT Nope FROM Lead', 'Nope')),
-    qr{^HV\S+ \| Salesforce refused GET /services/data/v62.0/query \| .* 400 INVALID_FIELD: .*No such},
+    qr{^HV\S+ \| Salesforce refused GET /services/data/v62.0/query: .*No such .* \| .* 400 INVALID_FIELD\.},
     'a refusal as an error');
 is(result(@in, 'SELECT error_of(' . quote(query('SELECT Id FROM Nope', 'Id')) . ')',
         'SELECT check_refusal()'),
@@ -272,7 +272,7 @@ like(error_of(@in, bulk($select, $fields)), qr/^08006 .*503/, 'a web page instea
 $org->fault({ path => 'jobs/query$' },
     { job_failed => "INVALID_FIELD: \nSELECT x\n       ^\nNo such column 'x'" });
 like(error_of(@in, bulk($select, $fields)),
-    qr/^HV\S+ \| Bulk job 750\w+ failed \| .*answered INVALID_FIELD: SELECT x No such column 'x'\./,
+    qr/^HV\S+ \| Bulk job 750\w+ failed: SELECT x No such column 'x' \| .*answered INVALID_FIELD\./,
     'a job that fails');
 
 $org->fault({ path => 'results' }, { pass => $true, nul => $true });

@@ -144,7 +144,7 @@ my %calls = (
     stop => q{SELECT sync.stop()}, start => q{SELECT sync.start()}, retry => q{SELECT sync.retry('acme'), sync.retry('acme', 'Lead')},
     discard => q{SELECT sync.pause('acme'); UPDATE acme.contact SET title = 'given up'; SELECT sync.discard(seq) FROM sync.outbox WHERE object = 'Contact'; SELECT sync.resume('acme')},
     guard => q{SELECT sync.guard('acme', 'Lead')}, resolve => q{SELECT sync.resolve('~1')}, soql => q{SELECT pg_catalog.count(*) FROM sync.soql('acme', 'SELECT Id FROM Lead LIMIT 1')},
-    describe => q{SELECT sync.describe('acme', 'Lead')}, limits => q{SELECT pg_catalog.count(*) FROM sync.limits('acme')}, applying => q{SELECT sync.applying()},
+    describe => q{SELECT sync.describe('acme', 'Lead')}, limits => q{SELECT pg_catalog.count(*) FROM sync.limits('acme')}, objects => q{SELECT pg_catalog.count(*) FROM sync.objects('acme')}, applying => q{SELECT sync.applying()},
     own_write => q{SELECT sync.own_write()}, provisional_id => q{SELECT sync.provisional_id()},
     disable => q{SELECT sync.enable('acme', ARRAY['Campaign']::pg_catalog.text[]); SELECT sync.disable('acme', 'Campaign'); SELECT sync.enable('acme', ARRAY['Campaign']::pg_catalog.text[])});
 # Called by what fires them, below and above
