@@ -82,11 +82,12 @@ use_page(QueryPage *page)
 
 	for (i = 0; i < page->nrecords; i++)
 	{
+		char	   *text = query_record_text(page, i);
+
+		fuzz_require(json_read(text, strlen(text)) != NULL);
 		fuzz_require(id_is_valid(query_id(page, i)));
 		(void) soql_parse_datetime(query_required(page, i, "SystemModstamp"));
 		(void) query_value(page, i, "Owner.Name");
-		fuzz_require(json_read(query_record_text(page, i),
-							   strlen(query_record_text(page, i))) != NULL);
 	}
 	rows = query_rows(page, fields());
 	size = read_rows(rows);

@@ -59,7 +59,7 @@ ok(scalar(@targets), 'something to do') or diag("no target $ENV{FUZZ_TARGET}");
 
 my $seconds = $ENV{FUZZ_MINUTES} ? int($ENV{FUZZ_MINUTES} * 60 / (@targets || 1)) + 1 : 2;
 my $seed = $ENV{FUZZ_SEED} || ($ENV{FUZZ_MINUTES} ? time % 1_000_000 : 1);
-my @limits = ("-max_total_time=$seconds", $ENV{FUZZ_MINUTES} ? () : '-runs=20000');
+my @limits = ("-max_total_time=$seconds", $ENV{FUZZ_MINUTES} ? () : '-runs=5000');
 
 # What ended it, in a form in which it can be put into the corpus.
 sub tell
