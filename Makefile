@@ -6,6 +6,7 @@
 #   make demo, demo-stop     the thing to look at, and how to get rid of it
 #   make bench               the figures in the README
 #   make chaos               random writers, faults and kills on both sides
+#   make fuzz                the decoders of answers under libFuzzer
 
 EXTENSION = sync
 MODULE_big = sync
@@ -45,6 +46,7 @@ OBJS = \
 	src/evolve.o \
 	src/salesforce/chain.o \
 	src/salesforce/http.o \
+	src/salesforce/headers.o \
 	src/salesforce/json.o \
 	src/salesforce/jwt.o \
 	src/salesforce/session.o \
@@ -145,7 +147,7 @@ endif
 
 # These bring what they need, build a copy of their own, and leave this tree
 # and any server of this machine alone.
-.PHONY: test demo demo-stop bench chaos
+.PHONY: test demo demo-stop bench chaos fuzz
 
 test:
 	@test/run $(TESTS)
@@ -165,3 +167,9 @@ chaos: MINUTES ?= 5
 chaos:
 	@CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) \
 		FILE_SECONDS=$$(($(MINUTES) * 60 + 600)) test/run test/chaos/chaos.pl
+
+# What reads foreign bytes: make fuzz MINUTES=60 TARGET=query SEED=7
+fuzz: MINUTES ?= 10
+fuzz:
+	@FUZZ_MINUTES=$(MINUTES) FUZZ_TARGET=$(TARGET) FUZZ_SEED=$(SEED) \
+		FILE_SECONDS=$$(($(MINUTES) * 60 + 3600)) test/run test/fuzz/fuzz.pl

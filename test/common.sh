@@ -146,6 +146,25 @@ set_up()
 	find_server
 }
 
+has_fuzzer()
+{
+	make -s -C "$top/test/fuzz" PG_CONFIG="$PG_CONFIG" runtime >/dev/null 2>&1
+}
+
+# clang's libFuzzer, if it can be had: without it test/fuzz is skipped.
+set_up_fuzzer()
+{
+	has_fuzzer && return
+	if command -v apt-get >/dev/null && apt update >/dev/null 2>&1; then
+		say "Installing clang for test/fuzz"
+		apt install -y --no-install-recommends clang >/dev/null 2>&1
+		version=$(clang -dumpversion 2>/dev/null | cut -d . -f 1)
+		apt install -y --no-install-recommends "libclang-rt-$version-dev" \
+			>/dev/null 2>&1
+	fi
+	has_fuzzer || say "No libFuzzer to be had: test/fuzz will be skipped."
+}
+
 # copy_tree FOLDER: the sources alone, without anything that was built.
 copy_tree()
 {

@@ -863,32 +863,12 @@ stream_take_headers(HttpStream *stream)
 {
 	HttpAnswer *answer = stream->answer;
 	MemoryContext caller;
-	const char *date;
-	int			at = 0;
 
 	if (stream->have_answer || !stream->headers_done)
 		return;
 	caller = MemoryContextSwitchTo(stream->answer_context);
-	while (at < stream->header_len)
-	{
-		char	   *line = stream->header + at;
-		char	   *eol = memchr(line, '\n', stream->header_len - at);
-		int			len = eol ? eol - line : stream->header_len - at;
-
-		at += len + 1;
-		while (len > 0 && isspace((unsigned char) line[len - 1]))
-			len--;
-		answer->headers = lappend(answer->headers, pnstrdup(line, len));
-	}
+	http_take_headers(answer, stream->header, stream->header_len);
 	answer->status = stream->status;
-	date = http_header(answer, "Date");
-	if (date != NULL)
-	{
-		time_t		seconds = curl_getdate(date, NULL);
-
-		if (seconds != (time_t) -1)
-			answer->date = time_t_to_timestamptz(seconds);
-	}
 	stream->have_answer = true;
 	MemoryContextSwitchTo(caller);
 }
@@ -1277,24 +1257,4 @@ void
 http_close(HttpStream *stream)
 {
 	MemoryContextDelete(stream->context);
-}
-
-const char *
-http_header(const HttpAnswer *answer, const char *name)
-{
-	size_t		len = strlen(name);
-	ListCell   *lc;
-
-	foreach(lc, answer->headers)
-	{
-		const char *line = (const char *) lfirst(lc);
-
-		if (pg_strncasecmp(line, name, len) != 0 || line[len] != ':')
-			continue;
-		line += len + 1;
-		while (*line == ' ' || *line == '\t')
-			line++;
-		return line;
-	}
-	return NULL;
 }

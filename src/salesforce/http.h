@@ -102,6 +102,12 @@ extern int	http_read(HttpStream *stream, void *outbuf, int minread,
 					  int maxread);
 extern void http_close(HttpStream *stream);
 
+/*
+ * Header lines as they were received, one after the other, into the answer's
+ * list and date.
+ */
+extern void http_take_headers(HttpAnswer *answer, const char *text, int len);
+
 /* The value of the first header of that name, case-insensitive; or NULL. */
 extern const char *http_header(const HttpAnswer *answer, const char *name);
 

@@ -75,9 +75,17 @@ create_owner(void)
 	return owner;
 }
 
+/* The bytes of the escape that begins at text, which may be cut short. */
+static Size
+escape_length(const char *text, Size left)
+{
+	return Min(left, left > 1 && text[1] == 'u' ? 6 : 2);
+}
+
 /*
- * A copy without \u0000, or the text itself if it has none.  The backslash of
- * an escape is one that is not itself escaped.
+ * A copy without \u0000, or the text itself if it has none.  Each escape is
+ * taken as a whole, and outside of strings there are none: what is no JSON must
+ * not become JSON by what is taken out of it.
  */
 static const char *
 without_nuls(const char *text, Size *len)
@@ -85,21 +93,25 @@ without_nuls(const char *text, Size *len)
 	char	   *copy;
 	Size		from = 0;
 	Size		to = 0;
+	bool		in_string = false;
 
 	if (memmem(text, *len, "\\u0000", 6) == NULL)
 		return text;
 	copy = MemoryContextAllocHuge(CurrentMemoryContext, *len + 1);
 	while (from < *len)
 	{
-		if (text[from] != '\\' || from + 1 >= *len)
-			copy[to++] = text[from++];
-		else if (*len - from >= 6 && memcmp(text + from, "\\u0000", 6) == 0)
-			from += 6;
-		else
+		Size		n = 1;
+
+		if (text[from] == '"')
+			in_string = !in_string;
+		else if (text[from] == '\\' && in_string)
+			n = escape_length(text + from, *len - from);
+		if (n < 6 || memcmp(text + from, "\\u0000", 6) != 0)
 		{
-			copy[to++] = text[from++];
-			copy[to++] = text[from++];
+			memcpy(copy + to, text + from, n);
+			to += n;
 		}
+		from += n;
 	}
 	copy[to] = '\0';
 	*len = to;

@@ -101,16 +101,23 @@ url_origin(const UrlParts *parts)
 	return psprintf("%s://%s:%s", parts->scheme, parts->host, parts->port);
 }
 
+/*
+ * The parser undoes percent signs in a host, and what they hid may read
+ * otherwise the second time ("%38" is the host "8", which is 0.0.0.8): requests
+ * would go to another host than was looked at.
+ */
 char *
 url_bare_origin(const char *url)
 {
 	UrlParts	parts;
+	char	   *origin;
 
 	if (!url_split(url, &parts) || parts.has_user || parts.has_query)
 		return NULL;
 	if (parts.path[0] != '\0' && strcmp(parts.path, "/") != 0)
 		return NULL;
-	return url_origin(&parts);
+	origin = url_origin(&parts);
+	return http_same_origin(url, origin) ? origin : NULL;
 }
 
 bool

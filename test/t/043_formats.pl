@@ -32,7 +32,7 @@ is(result(json('{"a":"\\ud83d\\ude00\\ud83d"}', 'a')), "\xF0\x9F\x98\x80\xEF\xBF
 is(result(json("{\"a\":true}\n ", 'a')), 'true', 'blanks at the end');
 is(result(json($_)), 'no JSON', "no document: $_")
   for '{"a":1', '{"a":1}}', '', 'null', '"a"', '1', '{"a":01}', '<html>',
-  ('[' x 100) . (']' x 100);
+  ('[' x 100) . (']' x 100), '["\\u0\\u0000000"]', '[1\\u00002]', '[tr\\u0000ue]', '["\\u0000';
 
 # Ids, as real orgs gave them.
 for my $id (qw(00Q4C00000B5BugUAF 0120B000000NAH0QAO 00D1a000000H3O9EAK 0051a000000UGT8AAO
