@@ -117,13 +117,6 @@ failure_code(const ErrorData *error, Org *org)
 	return unpack_sql_state(error->sqlerrcode);
 }
 
-/* Whether the org's side raised it, whatever its SQLSTATE (origin.h). */
-static bool
-is_of_org(const ErrorData *error)
-{
-	return error->domain != NULL && strcmp(error->domain, ORG_DOMAIN) == 0;
-}
-
 /* What to do next, for an error of the org or of an object. */
 typedef struct Failure
 {
