@@ -171,7 +171,7 @@ copy_tree()
 	mkdir -p "$1"
 	(cd "$top" && tar -cf - --exclude='*.o' --exclude='*.so' --exclude='*.bc' \
 		--exclude='*.d' --exclude=__pycache__ --exclude=node_modules \
-		Makefile sync.control sql src expected test) |
+		Makefile README.md sync.control sql src expected test) |
 		tar -xf - --no-same-owner -C "$1"
 }
 

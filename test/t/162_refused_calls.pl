@@ -70,12 +70,14 @@ sql($node, q{SELECT sync.set('acme', 'Lead', 'unmodified_since', 'off')});
 # The look before
 $fault = $org->fault({ kind => 'query', path => 'FROM Lead' }, refusal(403, 'INSUFFICIENT_ACCESS'), times => -1);
 sql($node, q{UPDATE acme.lead SET title = 'unseen' WHERE id = (SELECT min(id) FROM acme.lead WHERE NOT isconverted)});
-wait_for($node, q{SELECT count(*) = 1 FROM sync.failures WHERE object = 'Lead' AND record IS NULL AND code = 'INSUFFICIENT_ACCESS'}, 'an object that may not be looked at');
+wait_for($node, q{SELECT count(*) = 1 FROM sync.failures WHERE object = 'Lead' AND record IS NULL AND operation = 'push' AND code = 'INSUFFICIENT_ACCESS'}, 'an object that may not be looked at');
 sql($node, q{UPDATE acme.contact SET title = 'seen' WHERE id = (SELECT min(id) FROM acme.contact)});
 wait_until('... holds up no other', sub { $org->count('Contact', q{Title = 'seen'}) == 1 });
 $org->no_faults;
 sql($node, 'UPDATE sync.change SET next_attempt = NULL');
 let_go($node, '... and goes on');
+# A pull may have met it, too.
+$node->psql('postgres', q{SELECT * FROM sync.now('acme')});
 is(failures_of($node), '', '... as if nothing had been');
 
 # A Bulk job that is refused when it is uploaded or closed
